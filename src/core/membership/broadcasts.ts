@@ -1,0 +1,108 @@
+/** Rumors waiting to be passed on: those sent least often first, each a limited number of times, bounded. */
+
+import type { Millis } from "../machine.ts";
+import { FANOUT, RUMOR_BYTES, RUMOR_DATAGRAMS, RUMOR_ITEMS, RUMORS_MAX } from "./params.ts";
+
+/** A msgpack head of 3 bytes at most goes before each item. */
+const ITEM_HEAD_BYTES = 3;
+
+interface Entry {
+  readonly key: string;
+  readonly about: string;
+  readonly bytes: Uint8Array;
+  readonly until: Millis;
+  sent: number;
+}
+
+export class Broadcasts {
+  readonly #byKey = new Map<string, Entry>();
+  /** Entries by how often they were sent: a set keeps the order in which they came to that level. */
+  readonly #levels: Set<Entry>[] = [];
+
+  get size(): number {
+    return this.#byKey.size;
+  }
+
+  /** A newer rumor under the same key replaces the older. `about` names what `drop` takes away; after `until` it is old news. */
+  add(key: string, about: string, bytes: Uint8Array, until: Millis = Number.POSITIVE_INFINITY): void {
+    this.#remove(this.#byKey.get(key));
+    if (this.#byKey.size >= RUMORS_MAX) this.#remove(this.#mostSent());
+    const entry: Entry = { key, about, bytes, until, sent: 0 };
+    this.#byKey.set(key, entry);
+    this.#level(0).add(entry);
+  }
+
+  /** Takes away every rumor about one subject: newer word of it has come. */
+  drop(about: string): void {
+    for (const entry of this.#byKey.values()) if (entry.about === about) this.#remove(entry);
+  }
+
+  /** Takes away what is old news. */
+  expire(now: Millis): void {
+    for (const entry of this.#byKey.values()) if (entry.until < now) this.#remove(entry);
+  }
+
+  /**
+   * What one member gets: datagrams of items, the least sent first and none twice. More than one only for items that hardly anybody has heard.
+   * Each item counts as sent once more and leaves after `limit` times.
+   */
+  take(limit: number): Uint8Array[][] {
+    const datagrams = [new Datagram()];
+    for (const level of this.#levels) {
+      for (const entry of level) if (!place(entry, datagrams)) break;
+    }
+    for (const { entries } of datagrams) for (const entry of entries) this.#sent(entry, limit);
+    return datagrams.map(({ entries }) => entries.map(entry => entry.bytes)).filter(items => items.length > 0);
+  }
+
+  #sent(entry: Entry, limit: number): void {
+    this.#level(entry.sent).delete(entry);
+    entry.sent++;
+    if (entry.sent >= limit) this.#byKey.delete(entry.key);
+    else this.#level(entry.sent).add(entry);
+  }
+
+  #remove(entry: Entry | undefined): void {
+    if (entry === undefined) return;
+    this.#byKey.delete(entry.key);
+    this.#level(entry.sent).delete(entry);
+  }
+
+  #mostSent(): Entry | undefined {
+    for (let sent = this.#levels.length - 1; sent >= 0; sent--) {
+      for (const entry of this.#level(sent)) return entry;
+    }
+    return undefined;
+  }
+
+  #level(sent: number): Set<Entry> {
+    while (this.#levels.length <= sent) this.#levels.push(new Set());
+    return this.#levels[sent]!;
+  }
+}
+
+class Datagram {
+  readonly entries: Entry[] = [];
+  room = RUMOR_BYTES;
+
+  add(entry: Entry): boolean {
+    const bytes = entry.bytes.length + ITEM_HEAD_BYTES;
+    if (bytes > this.room || this.entries.length >= RUMOR_ITEMS) return false;
+    this.entries.push(entry);
+    this.room -= bytes;
+    return true;
+  }
+}
+
+/** False when there is no use in trying further items of this level. */
+function place(entry: Entry, datagrams: Datagram[]): boolean {
+  if (datagrams.some(datagram => datagram.add(entry))) return true;
+  if (entry.sent >= FANOUT || datagrams.length >= RUMOR_DATAGRAMS)
+    return datagrams.some(({ room }) => room >= SMALLEST_BYTES);
+  const next = new Datagram();
+  datagrams.push(next);
+  return next.add(entry);
+}
+
+/** Hardly any rumor is shorter than a host's own word: with less room than this, looking further is waste. */
+const SMALLEST_BYTES = 89 + ITEM_HEAD_BYTES;

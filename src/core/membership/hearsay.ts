@@ -1,0 +1,199 @@
+/**
+ * What others say: accusations, members' own words, records. Checked once, judged, and passed on when it is news.
+ * Also this host's own word: raised only by itself, to refute an accusation or to outrank what an earlier life of it said.
+ */
+
+import type { PeerId } from "../../wire/ids.ts";
+import type { Millis, Outbox } from "../machine.ts";
+import type { Context } from "./context.ts";
+import type { Member } from "./member.ts";
+import { REFUTE_MS, WORD_MS } from "./params.ts";
+import { decodeRumor, encodeAlive, INCARNATION_MAX, type SignedRumor, verifyRumor } from "./rumor.ts";
+import { Seen } from "./seen.ts";
+import type { Timer } from "./timers.ts";
+import type { Verdicts } from "./verdicts.ts";
+
+/** Incarnations that one start of a host has for itself: a refutation a second for 12 days, and then those of the next start. */
+const INCARNATIONS_PER_BOOT = 2 ** 20;
+
+type Suspect = Extract<SignedRumor, { kind: "suspect" }>;
+type Alive = Extract<SignedRumor, { kind: "alive" }>;
+
+export class Hearsay {
+  readonly #context: Context;
+  readonly #verdicts: Verdicts;
+  readonly #seen: Seen;
+  #incarnation = 0;
+  #word: Uint8Array | undefined;
+  #wordSentAt = Number.NEGATIVE_INFINITY;
+  #raisedAt = Number.NEGATIVE_INFINITY;
+  #raise: Timer | undefined;
+  #announced = false;
+
+  constructor(context: Context, verdicts: Verdicts) {
+    this.#context = context;
+    this.#verdicts = verdicts;
+    this.#seen = new Seen(context.options.crypto);
+  }
+
+  /** Own incarnation: a number that only this host raises. */
+  get incarnation(): number {
+    if (this.#incarnation === 0) {
+      this.#incarnation = Math.min(INCARNATION_MAX, this.#context.options.boot() * INCARNATIONS_PER_BOOT + 1);
+    }
+    return this.#incarnation;
+  }
+
+  /** The first answer of this start proves that this host sends and receives: from now on it says so. */
+  announce(): void {
+    if (this.#announced) return;
+    this.#announced = true;
+    this.#speak();
+  }
+
+  /** `spread`: news is passed on; not so when it comes as the answer to a question. */
+  hear(from: PeerId, item: Uint8Array, spread: boolean, now: Millis, out: Outbox): void {
+    const rumor = decodeRumor(item);
+    if (rumor === undefined) return;
+    const key = this.#seen.key(item);
+    if (rumor.kind !== "record") {
+      this.#hearSigned(from, rumor, item, key, spread, now, out);
+      return;
+    }
+    if (this.#seen.has(key, now)) return;
+    this.#seen.add(key, now);
+    out.notices.push({ kind: "rumor", from, record: rumor.record });
+  }
+
+  /** `peer` itself tells its incarnation in a ping or ack: as good as its signed word, for us alone. */
+  told(peer: PeerId, incarnation: number, now: Millis, out: Outbox): void {
+    const member = this.#context.members.get(peer);
+    if (member === undefined || incarnation <= member.incarnation) return;
+    member.incarnation = incarnation;
+    member.word = undefined;
+    if (member.state === "suspect") this.#verdicts.rise(member, now, out);
+  }
+
+  /** A member doubts this host at `incarnation`. After a partition nobody else would tell; the acknowledgement says the rest. */
+  doubted(incarnation: number, now: Millis): void {
+    if (incarnation >= this.incarnation) this.#refute(this.incarnation, now);
+  }
+
+  /** Marks a record that this host spreads, so that its echo is not offered again. */
+  spread(item: Uint8Array, now: Millis): void {
+    this.#seen.add(this.#seen.key(item), now);
+  }
+
+  /** This host's own accusations are known here. What cannot be used is not checked; what is not signed as it says is not remembered, so that nothing forged hides the true one. */
+  #hearSigned(
+    from: PeerId,
+    rumor: SignedRumor,
+    item: Uint8Array,
+    key: string,
+    spread: boolean,
+    now: Millis,
+    out: Outbox,
+  ): void {
+    const seen = this.#seen.has(key, now);
+    if (seen && !this.#confirms(rumor)) return;
+    const signer = rumor.kind === "suspect" ? rumor.accuser : rumor.subject;
+    if (rumor.kind === "suspect" && signer === this.#context.options.self) return;
+    const publicKey = this.#keyOf(signer);
+    if (publicKey === undefined || !this.#usable(rumor, from, now, out)) return;
+    if (!seen && !verifyRumor(this.#context.options.crypto, publicKey, rumor, item)) return;
+    this.#seen.add(key, now);
+    const kept = item.slice();
+    if (rumor.kind === "suspect") this.#suspected(rumor, kept, spread, now, out);
+    else this.#spoken(rumor, kept, now, out);
+  }
+
+  /** An old accusation never begins a suspicion again, but it counts in one that has begun. */
+  #confirms(rumor: SignedRumor): boolean {
+    if (rumor.kind !== "suspect") return false;
+    const suspicion = this.#context.members.get(rumor.subject)?.suspicion;
+    return suspicion?.short === true && suspicion.accusationBy(rumor.accuser) === undefined;
+  }
+
+  /** Members only: an evicted host's word is void even where its key is still known. */
+  #keyOf(signer: PeerId): Uint8Array | undefined {
+    const { self, publicKey } = this.#context.options;
+    if (signer !== self && this.#context.members.get(signer) === undefined) return undefined;
+    return publicKey(signer);
+  }
+
+  #usable(rumor: SignedRumor, from: PeerId, now: Millis, out: Outbox): boolean {
+    if (rumor.subject === this.#context.options.self) {
+      if (rumor.kind === "alive") return rumor.incarnation > this.incarnation;
+      if (rumor.incarnation >= this.incarnation) return true;
+      this.#remindOfSelf(from, now, out);
+      return false;
+    }
+    const member = this.#context.members.get(rumor.subject);
+    if (member === undefined) return false;
+    const stale = rumor.incarnation < member.incarnation;
+    if (stale) this.#remind(member, from, now, out);
+    if (stale) return false;
+    if (rumor.kind === "suspect") return member.live;
+    return rumor.incarnation > member.incarnation || member.word === undefined;
+  }
+
+  /** An accusation of a later incarnation than we know counts against the one we know: only the subject raises its number. */
+  #suspected(rumor: Suspect, item: Uint8Array, spread: boolean, now: Millis, out: Outbox): void {
+    if (rumor.subject === this.#context.options.self) {
+      this.#refute(this.incarnation, now);
+      return;
+    }
+    const member = this.#context.members.get(rumor.subject);
+    if (member === undefined || !this.#verdicts.accused(member, rumor.accuser, item, now, out)) return;
+    if (spread) this.#verdicts.spread(member, rumor.accuser, item, now);
+  }
+
+  #spoken(rumor: Alive, item: Uint8Array, now: Millis, out: Outbox): void {
+    if (rumor.subject === this.#context.options.self) {
+      this.#refute(rumor.incarnation, now);
+      return;
+    }
+    const member = this.#context.members.get(rumor.subject);
+    if (member === undefined) return;
+    member.incarnation = rumor.incarnation;
+    member.word = item;
+    this.#verdicts.riseUnseen(member, now, out);
+    this.#context.broadcasts.drop(rumor.subject);
+    this.#context.broadcasts.add(`alive ${rumor.subject}`, rumor.subject, item);
+  }
+
+  /** Goes past `incarnation`, once a second at most. */
+  #refute(incarnation: number, now: Millis): void {
+    this.#incarnation = Math.max(this.incarnation, incarnation);
+    if (this.#raise !== undefined) return;
+    const at = Math.max(now, this.#raisedAt + REFUTE_MS);
+    this.#raise = this.#context.timers.at(at, "refute", later => {
+      this.#raise = undefined;
+      this.#raisedAt = later;
+      this.#incarnation = Math.min(INCARNATION_MAX, this.#incarnation + 1);
+      this.#context.awareness.worse(1);
+      this.#speak();
+    });
+  }
+
+  #speak(): void {
+    const { crypto, signKey, self } = this.#context.options;
+    this.#announced = true;
+    this.#word = encodeAlive(crypto, signKey(), self, this.incarnation);
+    this.#context.broadcasts.drop(self);
+    this.#context.broadcasts.add(`alive ${self}`, self, this.#word);
+  }
+
+  /** Whoever repeats what is overtaken has missed the newer word. */
+  #remind(member: Member, to: PeerId, now: Millis, out: Outbox): void {
+    if (member.word === undefined || now - member.wordSentAt < WORD_MS) return;
+    member.wordSentAt = now;
+    out.controls.push({ to, message: { t: "rumors", items: [member.word] } });
+  }
+
+  #remindOfSelf(to: PeerId, now: Millis, out: Outbox): void {
+    if (this.#word === undefined || now - this.#wordSentAt < WORD_MS) return;
+    this.#wordSentAt = now;
+    out.controls.push({ to, message: { t: "rumors", items: [this.#word] } });
+  }
+}
