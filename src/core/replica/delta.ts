@@ -1,0 +1,101 @@
+/** The giving side of a pull: an owner's records cut into batches that each fit one datagram. */
+
+import type { ReplicaDelta } from "../../wire/messages/replica.ts";
+import { CONTROL_BYTES_MAX } from "../../wire/protocol.ts";
+import type { OwnerSet } from "./ownerSet.ts";
+import type { SignedRecord } from "./record.ts";
+import type { Replica } from "./replica.ts";
+import { compareStates, FROZEN, LEFT, type Want } from "./states.ts";
+
+/** Everything of a delta that is neither a record nor the certificate: a test holds the largest against the limit. */
+const FRAME_BYTES = 150;
+/** msgpack's head of a byte string of up to 64 KiB. */
+const ITEM_HEAD_BYTES = 3;
+const ROOM_BYTES = CONTROL_BYTES_MAX - FRAME_BYTES;
+
+/** At most `batches` messages. There is always one: that there is nothing more is an answer too. */
+export function deltas(replica: Replica, scope: string, want: Want, batches: number): ReplicaDelta[] {
+  const set = replica.owners(scope).get(want.owner);
+  if (set === undefined || compareStates(set, want) <= 0) return [nothing(scope, want, set)];
+  // A puller that holds nothing of an owner may not know who it is.
+  const cert = want.incarnation === 0 || set.left ? replica.certificateOf(want.owner) : undefined;
+  if (set.frozen || set.left) return evidence(set, cert);
+  const reset = set.incarnation !== want.incarnation || (want.version < set.gc && !want.continuing);
+  const from = reset ? 0 : want.version;
+  return cut(set, { reset, from, cert, batches });
+}
+
+interface Cut {
+  readonly reset: boolean;
+  readonly from: number;
+  readonly cert: Uint8Array | undefined;
+  readonly batches: number;
+}
+
+function cut(set: OwnerSet, { reset, from, cert, batches }: Cut): ReplicaDelta[] {
+  const records = set.since(from);
+  const base = { t: "delta", scope: set.scope, owner: set.owner, incarnation: set.incarnation, reset } as const;
+  const out: ReplicaDelta[] = [];
+  let at = from;
+  let next = 0;
+  while (out.length < batches && next < records.length) {
+    const shown = out.length === 0 ? cert : undefined;
+    const taken = fitting(records, next, shown);
+    next += taken.length;
+    const last = next === records.length;
+    const through = last ? set.version : (taken.at(-1)?.version ?? at);
+    const batch = { ...base, records: taken.map(record => record.bytes), from: at, through, last };
+    out.push(shown === undefined ? batch : { ...batch, cert: shown });
+    at = through;
+  }
+  return out;
+}
+
+/** As many records as one datagram holds beside the certificate; none when the first alone is too large beside it. */
+function fitting(records: readonly SignedRecord[], next: number, cert: Uint8Array | undefined): SignedRecord[] {
+  let room = ROOM_BYTES - (cert === undefined ? 0 : cert.length + ITEM_HEAD_BYTES);
+  const taken: SignedRecord[] = [];
+  for (let index = next; index < records.length; index++) {
+    const record = records[index]!;
+    room -= record.bytes.length + ITEM_HEAD_BYTES;
+    if (room < 0) break;
+    taken.push(record);
+  }
+  return taken;
+}
+
+/** The farewell, or both records of one version, each in a batch of its own. */
+function evidence(set: OwnerSet, cert: Uint8Array | undefined): ReplicaDelta[] {
+  const through = set.left ? LEFT : FROZEN;
+  const base = {
+    t: "delta",
+    scope: set.scope,
+    owner: set.owner,
+    incarnation: set.incarnation,
+    reset: true,
+    from: 0,
+    through,
+  } as const;
+  const proofs = set.evidence.map(record => ({
+    ...base,
+    records: [record.bytes],
+    last: record === set.evidence.at(-1),
+  }));
+  return cert === undefined ? proofs : [{ ...base, cert, records: [], last: false }, ...proofs];
+}
+
+function nothing(scope: string, want: Want, set: OwnerSet | undefined): ReplicaDelta {
+  const { owner } = want;
+  const version = set?.version ?? 0;
+  return {
+    t: "delta",
+    scope,
+    owner,
+    incarnation: set?.incarnation ?? 0,
+    reset: false,
+    records: [],
+    from: version,
+    through: version,
+    last: true,
+  };
+}

@@ -1,0 +1,390 @@
+/** Anti-entropy: two hosts whose state hashes differ find out in which owners, and fetch what they lack (docs/PROTOCOL.md "Replica"). */
+
+import type { Rng } from "../../crypto/crypto.ts";
+import { equalBytes, getU32 } from "../../wire/bytes.ts";
+import type { PeerId } from "../../wire/ids.ts";
+import {
+  BUCKET_BYTES,
+  DIGEST_BUCKETS,
+  OWNER_ENTRIES_MAX,
+  type ReplicaMessage,
+  WANTS_MAX,
+} from "../../wire/messages/replica.ts";
+import { type Deadline, earlier, type Machine, type Millis, type Outbox } from "../machine.ts";
+import type { Notice } from "../notice.ts";
+import { deltas } from "./delta.ts";
+import { bucketOf, differingBuckets } from "./digest.ts";
+import { Gaps, type WaitingGap } from "./gaps.ts";
+import {
+  BATCHES_IN_FLIGHT,
+  DIGEST_ANSWER_MS,
+  DIGEST_MS,
+  DOUBT_MS,
+  FRESH_MS,
+  FRESH_PEERS,
+  FRESH_TRIES,
+  FULL_MS,
+  MISMATCH_MS,
+  MISMATCH_MS_MAX,
+  OWNERS_BATCHES,
+  PULLS_SERVED_PER_S,
+} from "./limits.ts";
+import { Pulls } from "./pulls.ts";
+import type { Replica } from "./replica.ts";
+import { compareStates, type OwnerEntry, packEntries, unpackEntries, unpackWants } from "./states.ts";
+
+export interface GossipOptions {
+  readonly replica: Replica;
+  readonly rng: Rng;
+  /** Whether `peer` holds a network's scope, as far as is known. The cluster's is everybody's. */
+  readonly shares: (peer: PeerId, scope: string) => boolean;
+}
+
+/** A host we have a session with. */
+interface PeerState {
+  readonly peer: PeerId;
+  readonly digestAt: Map<string, Millis>;
+  readonly answeredAt: Map<string, Millis>;
+  servedFrom: Millis;
+  served: number;
+}
+
+const NO_BUCKETS = new Uint8Array(DIGEST_BUCKETS * BUCKET_BYTES);
+
+export class Gossip implements Machine<ReplicaMessage> {
+  readonly #replica: Replica;
+  readonly #rng: Rng;
+  readonly #shares: GossipOptions["shares"];
+  readonly #pulls: Pulls;
+  readonly #peers = new Map<PeerId, PeerState>();
+  readonly #gaps = new Gaps();
+  /** Scopes taken up; those not yet compared with anybody have a time. */
+  readonly #scopes = new Map<string, { readonly at: Millis | undefined; readonly tries: number }>([
+    ["", { at: undefined, tries: 0 }],
+  ]);
+  /** When a differing hash was heard that no digest has followed yet. */
+  readonly #mismatchAt = new Map<string, Millis>();
+  /** Scopes of networks whose hash differed from a peer's: looked at once more at a time. */
+  readonly #doubts = new Map<string, { readonly at: Millis; readonly peer: PeerId; readonly hash: Uint8Array }>();
+  #returnedAt = Number.NEGATIVE_INFINITY;
+  /** When each scope's hash went out last, counted in summaries. */
+  readonly #told = new Map<string, number>();
+  #tellings = 0;
+  #fullAt: Millis | undefined;
+  #turn = 0;
+
+  constructor({ replica, rng, shares }: GossipOptions) {
+    this.#replica = replica;
+    this.#rng = rng;
+    this.#shares = (peer, scope) => scope === "" || shares(peer, scope);
+    this.#pulls = new Pulls(replica, (item, out) => this.#pulled(item.scope, item.owner, out));
+  }
+
+  /** What a ping or ack to `peer` says of our state: the cluster's hash, and that of one scope both hold. */
+  summary(peer: PeerId): { hash: Uint8Array; scope?: string; scopeHash?: Uint8Array } {
+    const hash = this.#replica.hash("")!;
+    const scope = this.#stalest(peer);
+    const scopeHash = scope === undefined ? undefined : this.#replica.hash(scope);
+    return scope === undefined || scopeHash === undefined ? { hash } : { hash, scope, scopeHash };
+  }
+
+  /** Of the scopes shared with the peer, the one told least recently, to whomever: what few hosts share is told whenever one of them is met. */
+  #stalest(peer: PeerId): string | undefined {
+    let stalest: string | undefined;
+    for (const scope of this.#replica.scopes()) {
+      if (scope === "" || !this.#shares(peer, scope)) continue;
+      if (stalest === undefined || (this.#told.get(scope) ?? 0) < (this.#told.get(stalest) ?? 0)) stalest = scope;
+    }
+    if (stalest !== undefined) this.#told.set(stalest, ++this.#tellings);
+    return stalest;
+  }
+
+  handle(from: PeerId, message: ReplicaMessage, now: Millis, out: Outbox): void {
+    if (!this.#replica.holds(message.scope)) return;
+    switch (message.t) {
+      case "digest":
+        this.#answerDigest(from, message.scope, message.buckets, now, out);
+        break;
+      case "owners":
+        this.#compareOwners(from, message.scope, unpackEntries(message.owners), now, out);
+        break;
+      case "pull":
+        this.#serve(from, message.scope, message.wants, now, out);
+        break;
+      case "delta":
+        this.#pulls.take(from, message, now, out);
+        this.#collectGaps(undefined, now);
+        break;
+      default:
+        message satisfies never;
+    }
+  }
+
+  notice(notice: Notice, now: Millis, out: Outbox): void {
+    switch (notice.kind) {
+      case "session.up":
+        this.#connected(notice.peer, now, out);
+        break;
+      case "session.down":
+        this.#peers.delete(notice.peer);
+        this.#pulls.drop(notice.peer);
+        break;
+      case "member.alive":
+        this.#returned(notice.peer, now, out);
+        break;
+      case "peer.hash":
+        this.#heardHash(notice.peer, notice.scope, notice.hash, now, out);
+        break;
+      case "rumor":
+        this.#heardRumor(notice.from, notice.record, now, out);
+        break;
+      default:
+        break;
+    }
+  }
+
+  tick(now: Millis, out: Outbox): void {
+    this.#replica.tick(now, out);
+    this.#collectGaps(undefined, now);
+    this.#fillGaps(now, out);
+    this.#greetScopes(now, out);
+    this.#resolveDoubts(now, out);
+    this.#pulls.tick(now, out);
+    if (this.#fullAt === undefined) this.#fullAt = now + Math.floor(FULL_MS * this.#random());
+    if (now >= this.#fullAt) this.#compareFully(now, out);
+  }
+
+  deadline(): Deadline | undefined {
+    let next = earlier(this.#replica.deadline(), this.#pulls.deadline());
+    next = earlier(next, { at: this.#fullAt ?? 0, why: "full comparison" });
+    if (this.#replica.hasGaps) next = earlier(next, { at: 0, why: "versions found missing" });
+    next = earlier(next, this.#gaps.deadline());
+    for (const { at } of this.#doubts.values()) next = earlier(next, { at, why: "a network's hash that differed" });
+    for (const scope of this.#replica.scopes()) {
+      const state = this.#scopes.get(scope);
+      if (state === undefined || state.at !== undefined)
+        next = earlier(next, { at: state?.at ?? 0, why: "scope taken up" });
+    }
+    return next;
+  }
+
+  /** Compares one scope with a peer now, unless that was done within the last second. */
+  compare(peer: PeerId, scope: string, now: Millis, out: Outbox): void {
+    const buckets = this.#replica.buckets(scope);
+    if (buckets !== undefined) this.#sendDigest(peer, scope, buckets, now, out);
+  }
+
+  #connected(peer: PeerId, now: Millis, out: Outbox): void {
+    // A rekeyed session is no new peer.
+    if (this.#peers.has(peer)) return;
+    const maps = { digestAt: new Map(), answeredAt: new Map() };
+    this.#peers.set(peer, { peer, ...maps, servedFrom: now, served: 0 });
+    for (const scope of this.#replica.scopes()) if (this.#shares(peer, scope)) this.compare(peer, scope, now, out);
+  }
+
+  #heardHash(peer: PeerId, scope: string, hash: Uint8Array, now: Millis, out: Outbox): void {
+    const state = this.#peers.get(peer);
+    const own = this.#replica.hash(scope);
+    if (state === undefined || own === undefined) return;
+    this.#greeted(scope);
+    if (equalBytes(own, hash)) return;
+    if (this.#isLasting(scope, now)) this.compare(peer, scope, now, out);
+    else if (scope !== "" && !this.#doubts.has(scope))
+      this.#doubts.set(scope, { at: now + DOUBT_MS, peer, hash: hash.slice() });
+  }
+
+  /** Few may share a network, and its hash takes turns with others': a second one can be long in coming. What still differs by itself brings a digest too. */
+  #resolveDoubts(now: Millis, out: Outbox): void {
+    for (const [scope, { at, peer, hash }] of this.#doubts) {
+      if (now < at) continue;
+      this.#doubts.delete(scope);
+      const own = this.#replica.hash(scope);
+      if (own !== undefined && !equalBytes(own, hash)) this.compare(peer, scope, now, out);
+    }
+  }
+
+  /**
+   * A second difference, whoever it comes from: one pair of many hosts meets too seldom to wait for its own. Equal hashes in between prove nothing,
+   * since after a partition half of the hosts lack the same.
+   */
+  #isLasting(scope: string, now: Millis): boolean {
+    const since = this.#mismatchAt.get(scope);
+    const age = since === undefined ? Number.POSITIVE_INFINITY : now - since;
+    if (age > MISMATCH_MS_MAX) this.#mismatchAt.set(scope, now);
+    return age >= MISMATCH_MS && age <= MISMATCH_MS_MAX;
+  }
+
+  /** Whoever was out of reach has heard other things. One of many that come back together is enough to compare with. */
+  #returned(peer: PeerId, now: Millis, out: Outbox): void {
+    if (now - this.#returnedAt < DIGEST_MS || !this.#peers.has(peer)) return;
+    this.#returnedAt = now;
+    for (const scope of this.#replica.scopes()) if (this.#shares(peer, scope)) this.compare(peer, scope, now, out);
+  }
+
+  #sendDigest(peer: PeerId, scope: string, buckets: Uint8Array, now: Millis, out: Outbox): void {
+    const state = this.#peers.get(peer);
+    const before = state?.digestAt.get(scope);
+    if (state === undefined || (before !== undefined && now - before < DIGEST_MS)) return;
+    state.digestAt.set(scope, now);
+    this.#mismatchAt.delete(scope);
+    out.controls.push({ to: peer, message: { t: "digest", scope, buckets } });
+  }
+
+  /** Tells our owners in the buckets that differ, and asks back, so that both sides learn. */
+  #answerDigest(from: PeerId, scope: string, theirs: Uint8Array, now: Millis, out: Outbox): void {
+    const state = this.#peers.get(from);
+    const before = state?.answeredAt.get(scope);
+    if (state === undefined || (before !== undefined && now - before < DIGEST_ANSWER_MS)) return;
+    this.#greeted(scope);
+    const ours = this.#replica.buckets(scope)!;
+    const differing = differingBuckets(ours, theirs);
+    if (differing.size === 0) return;
+    state.answeredAt.set(scope, now);
+    this.#sendEntries(from, scope, this.#entriesIn(scope, differing), out);
+    this.#sendDigest(from, scope, ours, now, out);
+  }
+
+  /** Starts at another bucket each time, so that one full of lasting differences does not hide the others. */
+  #entriesIn(scope: string, buckets: ReadonlySet<number>): OwnerEntry[] {
+    const start = this.#turn++ % DIGEST_BUCKETS;
+    const rank = (entry: OwnerEntry) => (bucketOf(entry.owner) - start + DIGEST_BUCKETS) % DIGEST_BUCKETS;
+    const entries: OwnerEntry[] = [];
+    for (const set of this.#replica.owners(scope).values()) {
+      if (set.version > 0 && !set.left && buckets.has(bucketOf(set.owner))) entries.push(set);
+    }
+    return entries.sort((a, b) => rank(a) - rank(b)).slice(0, OWNERS_BATCHES * OWNER_ENTRIES_MAX);
+  }
+
+  #sendEntries(to: PeerId, scope: string, entries: readonly OwnerEntry[], out: Outbox): void {
+    for (let at = 0; at < entries.length; at += OWNER_ENTRIES_MAX) {
+      const owners = packEntries(entries.slice(at, at + OWNER_ENTRIES_MAX));
+      out.controls.push({ to, message: { t: "owners", scope, owners } });
+    }
+  }
+
+  #compareOwners(from: PeerId, scope: string, entries: readonly OwnerEntry[], now: Millis, out: Outbox): void {
+    if (!this.#peers.has(from)) return;
+    this.#greeted(scope);
+    const ahead: OwnerEntry[] = [];
+    for (const entry of entries.slice(0, OWNER_ENTRIES_MAX)) {
+      const isOwn = entry.owner === this.#replica.self;
+      if (isOwn && entry.incarnation < this.#replica.incarnation) this.#replica.supersede(scope, out);
+      const held = this.#replica.owners(scope).get(entry.owner);
+      const order = held === undefined ? -1 : compareStates(held, entry);
+      if (order < 0) this.#pulls.request(from, { ...entry, scope }, now);
+      else if (held !== undefined && order > 0) ahead.push(held);
+      else if (held !== undefined && !startsWith(held.tag, entry.tag)) this.#pullTwin(from, scope, entry, now);
+    }
+    this.#sendEntries(from, scope, ahead, out);
+    this.#pulls.start(from, now, out);
+  }
+
+  /** One version with two contents: the other one is fetched as the proof. */
+  #pullTwin(from: PeerId, scope: string, entry: OwnerEntry, now: Millis): void {
+    const { owner, incarnation, version } = entry;
+    this.#pulls.request(from, { scope, owner, incarnation, version, base: { incarnation, version: version - 1 } }, now);
+  }
+
+  #serve(from: PeerId, scope: string, packed: Uint8Array, now: Millis, out: Outbox): void {
+    const state = this.#peers.get(from);
+    if (state === undefined) return;
+    if (now - state.servedFrom >= 1_000) {
+      state.servedFrom = now;
+      state.served = 0;
+    }
+    if (++state.served > PULLS_SERVED_PER_S) return;
+    const wants = unpackWants(packed).slice(0, WANTS_MAX);
+    const batches = Math.floor(BATCHES_IN_FLIGHT / Math.max(1, wants.length));
+    for (const want of wants) {
+      for (const message of deltas(this.#replica, scope, want, batches)) out.controls.push({ to: from, message });
+    }
+  }
+
+  #heardRumor(from: PeerId, bytes: Uint8Array, now: Millis, out: Outbox): void {
+    const applied = this.#replica.apply(bytes, out);
+    if (applied.result === "unknown-owner" && this.#replica.holds(applied.record.scope)) {
+      const { scope, owner, incarnation, version, bytes: record } = applied.record;
+      this.#gaps.stranger({ scope, owner, incarnation, version, whole: false }, from, record, now);
+    }
+    this.#collectGaps(from, now);
+  }
+
+  #collectGaps(from: PeerId | undefined, now: Millis): void {
+    if (!this.#replica.hasGaps) return;
+    for (const gap of this.#replica.takeGaps()) this.#gaps.missing(gap, from, now);
+  }
+
+  #fillGaps(now: Millis, out: Outbox): void {
+    for (const gap of this.#gaps.due(now)) {
+      const { scope, owner, incarnation, version, whole } = gap;
+      const source = this.#sourceOf(gap);
+      if (source === undefined || this.#replica.covers(scope, owner, incarnation, version)) continue;
+      const item = { scope, owner, incarnation, version };
+      this.#pulls.request(source, whole ? { ...item, base: { incarnation: 0, version: 0 } } : item, now);
+      this.#pulls.start(source, now, out);
+    }
+  }
+
+  /** The owner knows best; of an unknown owner, who spoke of it. */
+  #sourceOf(gap: WaitingGap): PeerId | undefined {
+    const order = gap.record === undefined ? [gap.owner, gap.from] : [gap.from, gap.owner];
+    const known = order.find(peer => peer !== undefined && this.#peers.has(peer));
+    return known ?? this.#pick(gap.scope, 1)[0];
+  }
+
+  #pulled(scope: string, owner: PeerId, out: Outbox): void {
+    const record = this.#gaps.pulled(scope, owner);
+    if (record !== undefined) this.#replica.apply(record, out);
+  }
+
+  /** A scope just taken up is compared with some who hold it, until one of them has spoken of it. */
+  #greetScopes(now: Millis, out: Outbox): void {
+    for (const scope of this.#scopes.keys()) if (!this.#replica.holds(scope)) this.#forget(scope);
+    for (const scope of this.#replica.scopes()) {
+      const { at, tries } = this.#scopes.get(scope) ?? { at: now, tries: 0 };
+      if (at === undefined || at > now) continue;
+      for (const peer of this.#pick(scope, FRESH_PEERS)) this.compare(peer, scope, now, out);
+      this.#scopes.set(scope, { at: tries + 1 < FRESH_TRIES ? now + FRESH_MS : undefined, tries: tries + 1 });
+    }
+  }
+
+  #forget(scope: string): void {
+    this.#scopes.delete(scope);
+    this.#mismatchAt.delete(scope);
+    this.#doubts.delete(scope);
+    this.#told.delete(scope);
+  }
+
+  #greeted(scope: string): void {
+    this.#scopes.set(scope, { at: undefined, tries: 0 });
+  }
+
+  /** An empty digest differs from everything: the peer tells all its owners, whatever the hashes say. */
+  #compareFully(now: Millis, out: Outbox): void {
+    this.#fullAt = now + FULL_MS;
+    const [peer] = this.#pick("", 1);
+    if (peer === undefined) return;
+    for (const scope of this.#replica.scopes()) {
+      if (this.#shares(peer, scope)) this.#sendDigest(peer, scope, NO_BUCKETS, now, out);
+    }
+  }
+
+  /** Up to `count` peers with a session that hold the scope, at random. */
+  #pick(scope: string, count: number): PeerId[] {
+    const sharers = [...this.#peers.keys()].filter(peer => this.#shares(peer, scope));
+    const picked: PeerId[] = [];
+    while (picked.length < count && sharers.length > 0) {
+      picked.push(...sharers.splice(Math.floor(this.#random() * sharers.length), 1));
+    }
+    return picked;
+  }
+
+  /** 0 to below 1. */
+  #random(): number {
+    return getU32(this.#rng(4), 0) / 2 ** 32;
+  }
+}
+
+function startsWith(tag: Uint8Array, prefix: Uint8Array): boolean {
+  return tag.length === 0 || prefix.every((byte, index) => byte === tag[index]);
+}

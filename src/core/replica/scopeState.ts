@@ -1,0 +1,81 @@
+/** One scope as this host holds it: its owners and their digest, which changes with them. */
+
+import type { Crypto } from "../../crypto/crypto.ts";
+import type { PeerId } from "../../wire/ids.ts";
+import { Digest, ownerElement } from "./digest.ts";
+import { OwnerSet } from "./ownerSet.ts";
+
+export class ScopeState {
+  readonly scope: string;
+  readonly #crypto: Crypto;
+  readonly #digest = new Digest();
+  readonly #owners = new Map<PeerId, OwnerSet>();
+  /** What each owner added to the digest, to take it out again. */
+  readonly #elements = new Map<PeerId, Uint32Array>();
+  readonly #sizes = new Map<PeerId, number>();
+  #size = 0;
+  #hash: Uint8Array | undefined;
+
+  constructor(crypto: Crypto, scope: string) {
+    this.#crypto = crypto;
+    this.scope = scope;
+  }
+
+  /** Records of all owners, tombstones included. */
+  get size(): number {
+    return this.#size;
+  }
+
+  get owners(): ReadonlyMap<PeerId, OwnerSet> {
+    return this.#owners;
+  }
+
+  hash(): Uint8Array {
+    this.#hash ??= this.#digest.hash();
+    return this.#hash;
+  }
+
+  buckets(): Uint8Array {
+    return this.#digest.buckets();
+  }
+
+  /** The owner's set, made empty when there is none. */
+  ensure(owner: PeerId): OwnerSet {
+    const held = this.#owners.get(owner);
+    if (held !== undefined) return held;
+    const set = new OwnerSet(this.#crypto, owner, this.scope);
+    this.#owners.set(owner, set);
+    return set;
+  }
+
+  place(set: OwnerSet): void {
+    this.#owners.set(set.owner, set);
+    this.refresh(set);
+  }
+
+  /** To be called after each change of `set`. Owners without a version, and those that left, add nothing: a host that never met them agrees. */
+  refresh(set: OwnerSet): void {
+    this.#retract(set.owner);
+    this.#sizes.set(set.owner, set.size);
+    this.#size += set.size;
+    if (set.version === 0 || set.left) return;
+    const element = ownerElement(this.#crypto, set);
+    this.#elements.set(set.owner, element);
+    this.#digest.add(set.owner, element);
+  }
+
+  delete(owner: PeerId): void {
+    this.#retract(owner);
+    this.#owners.delete(owner);
+  }
+
+  #retract(owner: PeerId): void {
+    this.#hash = undefined;
+    this.#size -= this.#sizes.get(owner) ?? 0;
+    this.#sizes.delete(owner);
+    const element = this.#elements.get(owner);
+    if (element === undefined) return;
+    this.#digest.remove(owner, element);
+    this.#elements.delete(owner);
+  }
+}
