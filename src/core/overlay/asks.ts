@@ -1,0 +1,51 @@
+/** Questions for records: at once when the guard met a frame, after a while when a MAC has no record yet. */
+
+import type { Rng } from "../../crypto/crypto.ts";
+import type { Mac, PeerId, Vni } from "../../wire/ids.ts";
+import type { Deadline, Millis, Outbox } from "../machine.ts";
+import { Agenda } from "./agenda.ts";
+import { ASK_INTERVAL_MS, ASK_PATIENCE_MS, ASKS_MAX } from "./limits.ts";
+import { type Spot, spotKey, spotOf } from "./spot.ts";
+
+export class Asks {
+  readonly #rng: Rng;
+  /** Asked already, until this time. */
+  readonly #asked = new Agenda();
+  readonly #waiting = new Agenda();
+  readonly #of = new Map<string, PeerId>();
+
+  constructor(rng: Rng) {
+    this.#rng = rng;
+  }
+
+  /** Asks `peer` unless somebody was asked about this MAC within the second. */
+  now(peer: PeerId, vni: Vni, mac: Mac, now: Millis, out: Outbox): void {
+    const key = spotKey(vni, mac);
+    this.#asked.take(now);
+    if (this.#asked.has(key) || this.#asked.size >= ASKS_MAX) return;
+    this.#asked.set(key, now + ASK_INTERVAL_MS);
+    out.controls.push({ to: peer, message: { t: "claim-ask", vni, mac } });
+  }
+
+  /** Lets gossip go first; `take` gives the question back when its time has come. */
+  later(peer: PeerId, vni: Vni, mac: Mac, now: Millis): void {
+    const key = spotKey(vni, mac);
+    if (this.#waiting.has(key) || this.#waiting.size >= ASKS_MAX) return;
+    const spreadMs = Math.floor((this.#rng(1)[0]! * ASK_PATIENCE_MS) / 256);
+    this.#waiting.set(key, now + ASK_PATIENCE_MS + spreadMs);
+    this.#of.set(key, peer);
+  }
+
+  take(now: Millis): (Spot & { readonly peer: PeerId })[] {
+    return this.#waiting.take(now).map(key => {
+      const peer = this.#of.get(key)!;
+      this.#of.delete(key);
+      return { ...spotOf(key), peer };
+    });
+  }
+
+  deadline(): Deadline | undefined {
+    const at = this.#waiting.next();
+    return at === undefined ? undefined : { at, why: "claim ask" };
+  }
+}

@@ -1,0 +1,255 @@
+/** Networks as the hosts that live state them: equal statements merge, rival ones conflict, and one definition carries traffic (docs/PROTOCOL.md "Networks"). */
+
+import type { Crypto } from "../../crypto/crypto.ts";
+import { concat, getU24, putU16, putU32, toHex, utf8 } from "../../wire/bytes.ts";
+import type { PeerId, Vni } from "../../wire/ids.ts";
+import { VNI_MAX } from "../../wire/ids.ts";
+import { MTU_DEFAULT } from "../../wire/protocol.ts";
+import type { Notice } from "../notice.ts";
+import { NETWORKS_MAX } from "./limits.ts";
+import type { NetworkDefinition } from "./records.ts";
+
+/** One host's word on what a network is. */
+export interface Statement {
+  readonly owner: PeerId;
+  readonly definition: NetworkDefinition;
+  /** `definitionDigest` of it. */
+  readonly digest: string;
+}
+
+/** One host's attachment to a network by name. */
+export interface Attachment {
+  readonly owner: PeerId;
+  readonly vni: Vni;
+  readonly network: string;
+}
+
+export interface NetworkView {
+  /** Merged: the founder is the lowest that any live host states, `created` the earliest. */
+  readonly definition: NetworkDefinition;
+  readonly digest: string;
+  readonly state: "ok" | "conflict";
+  /** False for the loser of a conflict: its hosts are cut off until one of the two definitions is withdrawn. */
+  readonly carries: boolean;
+  /** The other definitions under this name or VNI. */
+  readonly rivals: readonly NetworkDefinition[];
+  /** Live hosts that state it, and those of them that are attached under it; ascending. */
+  readonly statedBy: readonly PeerId[];
+  readonly attached: readonly PeerId[];
+}
+
+/** All networks that a live host states, in ascending order of name, then VNI, then digest. Equal input in any order gives equal output. */
+export function networks(
+  statements: Iterable<Statement>,
+  attachments: (vni: Vni) => Iterable<Attachment>,
+  live: ReadonlySet<PeerId>,
+): NetworkView[] {
+  const groups = group(statements, live);
+  const contest = new Contest(groups);
+  return groups.map(found => view(found, contest, attachments, live)).sort(byName);
+}
+
+/** Hex of 16 bytes over everything of a definition that makes traffic differ: neither founder nor date. */
+export function definitionDigest(crypto: Crypto, definition: NetworkDefinition): string {
+  const options = Object.entries(definition.options).sort(([a], [b]) => (a < b ? -1 : 1));
+  const numbers = new Uint8Array(6);
+  putU32(numbers, 0, definition.vni);
+  putU16(numbers, 4, definition.mtu);
+  const texts = [definition.name, definition.subnet ?? "", ...options.flat()].map(framed);
+  return toHex(crypto.hash(utf8("overlayd network"), numbers, ...texts).subarray(0, 16));
+}
+
+/**
+ * The VNI of a name: 24 bits of H(cluster, name), probing upward past 0 and the VNIs of other networks. Two hosts that make the same
+ * network apart from each other come to the same number. undefined when every VNI is taken.
+ */
+export function deriveVni(
+  crypto: Crypto,
+  clusterId: Uint8Array,
+  name: string,
+  taken: { has(vni: Vni): boolean; readonly size: number },
+): Vni | undefined {
+  const start = getU24(crypto.hash(utf8("overlayd vni"), clusterId, framed(name)), 0);
+  for (let step = 0; step <= taken.size + 1; step++) {
+    const vni = ((start + step) % (VNI_MAX + 1)) as Vni;
+    if (vni !== 0 && !taken.has(vni)) return vni;
+  }
+  return undefined;
+}
+
+/** What a person asks for when a network is made; what is left open follows a known definition or the defaults. */
+export interface NetworkRequest {
+  readonly name: string;
+  readonly vni?: Vni | undefined;
+  readonly subnet?: string | undefined;
+  readonly mtu?: number | undefined;
+  readonly options?: Readonly<Record<string, string>> | undefined;
+}
+
+export type Proposal =
+  /** State this: new, or a copy of what is known. */
+  | { readonly is: "new" | "known"; readonly definition: NetworkDefinition }
+  /** The name exists with other content, which is `definition`. */
+  | { readonly is: "name-taken"; readonly definition: NetworkDefinition }
+  /** The VNI belongs to another network, which is `definition`. */
+  | { readonly is: "vni-taken"; readonly definition: NetworkDefinition }
+  | { readonly is: "full" };
+
+/** Turns a request into the statement to make, given all networks in view. Whoever comes later copies the definition that carries. */
+export function propose(
+  request: NetworkRequest,
+  known: readonly NetworkView[],
+  context: {
+    readonly crypto: Crypto;
+    readonly clusterId: Uint8Array;
+    readonly self: PeerId;
+    readonly createdS: number;
+  },
+): Proposal {
+  const same = findNetwork(known, request.name);
+  if (same !== undefined) {
+    const { definition } = same;
+    return agrees(request, definition) ? { is: "known", definition } : { is: "name-taken", definition };
+  }
+  if (known.length >= NETWORKS_MAX) return { is: "full" };
+  const rival = request.vni === undefined ? undefined : known.find(other => other.definition.vni === request.vni);
+  if (rival !== undefined) return { is: "vni-taken", definition: rival.definition };
+  const taken = new Set(known.map(other => other.definition.vni));
+  const vni = request.vni ?? deriveVni(context.crypto, context.clusterId, request.name, taken);
+  if (vni === undefined) return { is: "full" };
+  const { name, subnet, mtu = MTU_DEFAULT, options = {} } = request;
+  const own = { name, vni, mtu, options, founder: context.self, created: context.createdS };
+  return { is: "new", definition: subnet === undefined ? own : { ...own, subnet } };
+}
+
+/** The network of that name; of two in conflict the one that carries. */
+export function findNetwork(known: readonly NetworkView[], name: string): NetworkView | undefined {
+  const named = known.filter(other => other.definition.name === name);
+  return named.find(other => other.carries) ?? named[0];
+}
+
+/** Events for the names that are in conflict now and were not before. */
+export function conflictNotices(before: readonly NetworkView[], after: readonly NetworkView[]): Notice[] {
+  const names = (views: readonly NetworkView[]) =>
+    new Set(views.filter(found => found.state === "conflict").map(found => found.definition.name));
+  const old = names(before);
+  return [...names(after)]
+    .filter(name => !old.has(name))
+    .map(name => ({ kind: "event", code: "network.conflict", name }));
+}
+
+interface Group {
+  readonly digest: string;
+  definition: NetworkDefinition;
+  readonly statedBy: Set<PeerId>;
+}
+
+/** Live statements by content, in ascending order of digest: the order in which a conflict is decided. */
+function group(statements: Iterable<Statement>, live: ReadonlySet<PeerId>): Group[] {
+  const groups = new Map<string, Group>();
+  for (const { owner, definition, digest } of statements) {
+    if (!live.has(owner)) continue;
+    const known = groups.get(digest);
+    if (known === undefined) groups.set(digest, { digest, definition, statedBy: new Set([owner]) });
+    else {
+      known.definition = merge(known.definition, definition);
+      known.statedBy.add(owner);
+    }
+  }
+  return [...groups.values()].sort((a, b) => (a.digest < b.digest ? -1 : 1));
+}
+
+/** Two definitions of one content. */
+function merge(a: NetworkDefinition, b: NetworkDefinition): NetworkDefinition {
+  const founder = a.founder < b.founder ? a.founder : b.founder;
+  if (a.created === undefined && b.created === undefined) return { ...a, founder };
+  return {
+    ...a,
+    founder,
+    created: Math.min(a.created ?? Number.MAX_SAFE_INTEGER, b.created ?? Number.MAX_SAFE_INTEGER),
+  };
+}
+
+/**
+ * Who carries. In ascending order of digest a definition carries unless one that carries has its name or its VNI: the lowest always does, and what
+ * is in conflict only with a loser is not cut.
+ */
+class Contest {
+  readonly winners = new Set<Group>();
+  readonly #byName = new Map<string, Group[]>();
+  readonly #byVni = new Map<Vni, Group[]>();
+
+  constructor(ascending: readonly Group[]) {
+    for (const candidate of ascending) {
+      append(this.#byName, candidate.definition.name, candidate);
+      append(this.#byVni, candidate.definition.vni, candidate);
+      if (!this.rivals(candidate).some(rival => this.winners.has(rival))) this.winners.add(candidate);
+    }
+  }
+
+  rivals(of: Group): Group[] {
+    const named = this.#byName.get(of.definition.name) ?? [];
+    const numbered = this.#byVni.get(of.definition.vni) ?? [];
+    return [...new Set([...named, ...numbered])].filter(other => other !== of);
+  }
+}
+
+function view(
+  found: Group,
+  contest: Contest,
+  attachments: (vni: Vni) => Iterable<Attachment>,
+  live: ReadonlySet<PeerId>,
+): NetworkView {
+  const { definition, digest, statedBy } = found;
+  const rivals = contest.rivals(found).map(rival => rival.definition);
+  const attached: PeerId[] = [];
+  for (const { owner, network } of attachments(definition.vni)) {
+    if (network === definition.name && live.has(owner) && statedBy.has(owner)) attached.push(owner);
+  }
+  return {
+    definition,
+    digest,
+    state: rivals.length === 0 ? "ok" : "conflict",
+    carries: contest.winners.has(found),
+    rivals: rivals.sort((a, b) => compare(a.name, b.name) || a.vni - b.vni || a.mtu - b.mtu),
+    statedBy: [...statedBy].sort(),
+    attached: attached.sort(),
+  };
+}
+
+function byName(a: NetworkView, b: NetworkView): number {
+  return (
+    compare(a.definition.name, b.definition.name) || a.definition.vni - b.definition.vni || compare(a.digest, b.digest)
+  );
+}
+
+function compare(a: string, b: string): number {
+  if (a === b) return 0;
+  return a < b ? -1 : 1;
+}
+
+function append<Key>(map: Map<Key, Group[]>, key: Key, value: Group): void {
+  const list = map.get(key);
+  if (list === undefined) map.set(key, [value]);
+  else list.push(value);
+}
+
+/** What was asked for explicitly must be what is known; what was left open is copied. */
+function agrees(request: NetworkRequest, known: NetworkDefinition): boolean {
+  if (request.vni !== undefined && request.vni !== known.vni) return false;
+  if (request.subnet !== undefined && request.subnet !== known.subnet) return false;
+  if (request.mtu !== undefined && request.mtu !== known.mtu) return false;
+  if (request.options === undefined) return true;
+  const asked = Object.entries(request.options);
+  return (
+    asked.length === Object.keys(known.options).length && asked.every(([key, value]) => known.options[key] === value)
+  );
+}
+
+/** Length before text: two fields never run into each other. */
+function framed(text: string): Uint8Array {
+  const bytes = utf8(text);
+  const length = new Uint8Array(2);
+  putU16(length, 0, bytes.length);
+  return concat(length, bytes);
+}

@@ -1,0 +1,151 @@
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { Outbox } from "../../../src/core/machine.ts";
+import { Agenda } from "../../../src/core/overlay/agenda.ts";
+import { Ahead } from "../../../src/core/overlay/ahead.ts";
+import { Claims } from "../../../src/core/overlay/claims.ts";
+import {
+  AHEAD_MAX,
+  AHEAD_MS,
+  CLAIMS_PENDING_MAX,
+  MOVES_MAX,
+  MOVES_WINDOW_MS,
+  MOVING_MACS_MAX,
+} from "../../../src/core/overlay/limits.ts";
+import { Moves } from "../../../src/core/overlay/moves.ts";
+import { Pins, parsePins } from "../../../src/core/overlay/pins.ts";
+import { Rate } from "../../../src/core/overlay/rate.ts";
+import type { Ip } from "../../../src/wire/ids.ts";
+import { macFromNumber } from "../../../src/wire/ids.ts";
+import { MAC_A, peer, VNI } from "./kit.ts";
+
+describe("an agenda", () => {
+  test("gives what a search through all its entries would give", () => {
+    const step = fc.oneof(
+      fc.record({ do: fc.constant("set"), key: fc.constantFrom("a", "b", "c", "d"), at: fc.nat(20) }),
+      fc.record({
+        do: fc.constantFrom("delete", "take", "next"),
+        key: fc.constantFrom("a", "b", "c", "d"),
+        at: fc.nat(20),
+      }),
+    );
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 40 }), steps => {
+        const agenda = new Agenda();
+        const model = new Map<string, number>();
+        for (const { do: what, key, at } of steps) {
+          if (what === "set") {
+            agenda.set(key, at);
+            model.set(key, at);
+          } else if (what === "delete") expect(agenda.delete(key)).toBe(model.delete(key));
+          else if (what === "take") {
+            const due = [...model].filter(([, time]) => time <= at).map(([name]) => name);
+            expect(agenda.take(at).sort()).toEqual(due.sort());
+            for (const name of due) model.delete(name);
+          } else expect(agenda.next()).toBe(model.size === 0 ? undefined : Math.min(...model.values()));
+          expect(agenda.size).toBe(model.size);
+        }
+      }),
+    );
+  });
+});
+
+describe("bounds", () => {
+  test("moves are forgotten after the window, and a full count lets no further MAC move", () => {
+    const moves = new Moves();
+    for (let i = 0; i < MOVING_MACS_MAX; i++) moves.note(VNI, macFromNumber(i), peer(1), peer(2), 0);
+    expect(moves.verdict(VNI, macFromNumber(0), 1)).toBe("free");
+    expect(moves.verdict(VNI, macFromNumber(2 ** 40), 1)).toBe("full");
+    expect(moves.verdict(VNI, macFromNumber(2 ** 40), MOVES_WINDOW_MS)).toBe("free");
+  });
+
+  test("a withdrawal that comes before the claim that caused it is still one move", () => {
+    const moves = new Moves();
+    for (let i = 1; i < MOVES_MAX; i++) {
+      expect(moves.verdict(VNI, MAC_A, i)).toBe("free");
+      moves.note(VNI, MAC_A, peer(i), undefined, i);
+      moves.note(VNI, MAC_A, undefined, peer(i + 1), i);
+    }
+    expect(moves.verdict(VNI, MAC_A, 10)).toBe("duplicate");
+    moves.note(VNI, MAC_A, peer(MOVES_MAX), undefined, MOVES_WINDOW_MS * 2);
+    moves.note(VNI, MAC_A, undefined, peer(MOVES_MAX), MOVES_WINDOW_MS * 2);
+    expect(moves.verdict(VNI, MAC_A, MOVES_WINDOW_MS * 2)).toBe("free");
+  });
+
+  test("no more claims are under way than there is room for", () => {
+    const claims = new Claims();
+    const out = new Outbox();
+    const send = (i: number) =>
+      claims.send(
+        { vni: VNI, mac: macFromNumber(i), seq: 1, record: new Uint8Array(1) },
+        [peer(1)],
+        { moves: true, holds: true },
+        0,
+        out,
+      );
+    for (let i = 0; i < CLAIMS_PENDING_MAX; i++) expect(send(i)).toBe(true);
+    expect(send(CLAIMS_PENDING_MAX)).toBe(false);
+    expect(out.controls).toHaveLength(CLAIMS_PENDING_MAX);
+  });
+
+  test("claims ahead of the replica are kept while they are ahead, the newest of one owner, and no more than there is room for", () => {
+    let held = 0;
+    const ahead = new Ahead({
+      owners: () => [],
+      records: () => [],
+      write: () => undefined,
+      signed: () => undefined,
+      accept: () => undefined,
+      covers: (_owner, _scope, _incarnation, version) => version <= held,
+    });
+    const claim = (version: number, owner = peer(1)) =>
+      ({ owner, scope: String(VNI), incarnation: 1, version, type: "mac", key: MAC_A, value: undefined }) as const;
+    held = 3;
+    expect(ahead.add(VNI, MAC_A, claim(3), 0)).toBe(false);
+    expect(ahead.deadline()).toBeUndefined();
+    expect(ahead.add(VNI, MAC_A, claim(5), 0)).toBe(true);
+    expect(ahead.add(VNI, MAC_A, claim(4), 0)).toBe(false);
+    held = 4;
+    expect(ahead.stands(VNI, MAC_A, peer(1))).toBe(true);
+    held = 5;
+    expect(ahead.stands(VNI, MAC_A, peer(1))).toBe(false);
+    expect(ahead.deadline()).toBeUndefined();
+    for (let i = 0; i < AHEAD_MAX; i++) expect(ahead.add(VNI, macFromNumber(i), claim(6), 0)).toBe(true);
+    expect(ahead.add(VNI, MAC_A, claim(6, peer(2)), 0)).toBe(false);
+    expect(ahead.take(AHEAD_MS - 1)).toEqual([]);
+    expect(ahead.take(AHEAD_MS)).toHaveLength(AHEAD_MAX);
+  });
+
+  test("a rate starts anew each second", () => {
+    const rate = new Rate<string>(2);
+    expect([
+      rate.take("a", 0),
+      rate.take("a", 1),
+      rate.take("a", 999),
+      rate.take("b", 999),
+      rate.take("a", 1_000),
+    ]).toEqual([true, true, false, true, true]);
+  });
+});
+
+describe("the file of pins", () => {
+  const pin = { vni: VNI, mac: MAC_A, seq: 7, ips: ["10.0.0.2" as Ip], name: "db" };
+
+  test("reads back what was written", () => {
+    expect(parsePins(new Pins([pin]).encode())).toEqual([pin]);
+    expect(parsePins(new Pins().encode())).toEqual([]);
+  });
+
+  test("anything cut off or altered is refused whole or is a valid file, and never throws", () => {
+    const bytes = new Pins([pin, { ...pin, mac: macFromNumber(2 ** 41 + 4), ips: [] }]).encode();
+    for (let end = 0; end < bytes.length; end++) expect(parsePins(bytes.subarray(0, end))).toBeUndefined();
+    fc.assert(
+      fc.property(fc.nat(bytes.length - 1), fc.integer({ min: 1, max: 255 }), (at, flip) => {
+        const bad = bytes.slice();
+        bad[at]! ^= flip;
+        const read = parsePins(bad);
+        if (read !== undefined) expect(parsePins(new Pins(read).encode())).toEqual(new Pins(read).all());
+      }),
+    );
+  });
+});
