@@ -1,0 +1,131 @@
+/** Keeps the engine in step with what is known: notes when something changed that the plan reads, makes the plan anew, and asks for the difference. */
+
+import type { EngineCommand } from "../engine/engine.ts";
+import type { Endpoint, PeerId } from "../wire/ids.ts";
+import type { LocalNetworks } from "./localNetworks.ts";
+import type { Deadline, Millis, Outbox } from "./machine.ts";
+import type { Catalogue } from "./overlay/catalogue.ts";
+import { diff } from "./overlay/diff.ts";
+import type { LocalAttachment } from "./overlay/local.ts";
+import type { Loops } from "./overlay/loops.ts";
+import { conflictNotices, type NetworkView } from "./overlay/networks.ts";
+import type { Ownership } from "./overlay/ownership.ts";
+import { carried, EMPTY_PLAN, type LocalSegment, type Plan, plan } from "./overlay/plan.ts";
+
+/** News of others come in bursts of hundreds, at a start and after a partition: they are planned together, and no guest notices the delay. */
+const NEWS_MS = 20;
+
+export interface PlannerParts {
+  readonly self: PeerId;
+  readonly catalogue: Catalogue;
+  readonly ownership: Ownership;
+  readonly loops: Loops;
+  readonly local: LocalNetworks;
+  /** Members that are alive or suspect, without this host. */
+  readonly alive: () => readonly PeerId[];
+}
+
+export class Planner {
+  readonly #parts: PlannerParts;
+  #plan: Plan = EMPTY_PLAN;
+  #networks: readonly NetworkView[] = [];
+  /** When the plan is to be made anew; undefined while nothing that it reads has changed. */
+  #due: Millis | undefined = Number.NEGATIVE_INFINITY;
+  #plannedAt: Millis = Number.NEGATIVE_INFINITY;
+  /** Living hosts that no address of theirs leads to. */
+  readonly #pathless = new Set<PeerId>();
+
+  constructor(parts: PlannerParts) {
+    this.#parts = parts;
+  }
+
+  get current(): Plan {
+    return this.#plan;
+  }
+
+  /** Something of this host that the plan reads has changed. */
+  touch(): void {
+    this.#due = Number.NEGATIVE_INFINITY;
+  }
+
+  /** Something of others that the plan reads has changed: at once when that is the first for a while. */
+  hear(): void {
+    this.#due = Math.min(this.#due ?? Number.POSITIVE_INFINITY, this.#plannedAt + NEWS_MS);
+  }
+
+  deadline(): Deadline | undefined {
+    return this.#due === undefined ? undefined : { at: this.#due, why: "plan" };
+  }
+
+  /** To a host without a path nothing is sent: its frames count as `no-path` and not as waiting for a handshake. */
+  reach(host: PeerId, hasPath: boolean): void {
+    if (hasPath !== this.#pathless.has(host)) return;
+    if (hasPath) this.#pathless.delete(host);
+    else this.#pathless.add(host);
+    this.touch();
+  }
+
+  forget(host: PeerId): void {
+    this.#pathless.delete(host);
+    this.touch();
+  }
+
+  /** Networks as the living hosts and this one state them. */
+  networks(): readonly NetworkView[] {
+    return this.#parts.catalogue.networks(this.#live());
+  }
+
+  /** Asks the engine for the difference between the last plan and what is known now. MAC ownership is open for what carries traffic, and nothing else. */
+  settle(now: Millis, out: Outbox): void {
+    if (this.#due === undefined || now < this.#due) return;
+    this.#due = undefined;
+    this.#plannedAt = now;
+    const { self, catalogue, ownership, loops } = this.#parts;
+    const live = this.#live();
+    const networks = catalogue.networks(live);
+    out.notices.push(...conflictNotices(this.#networks, networks));
+    this.#networks = networks;
+    const local = this.#parts.local.attachments.map(localSegment);
+    // Behind a blocked attachment nothing is reached through this host: its MACs are for the one that carries on to claim.
+    const blocked = loops.blocked();
+    const open = carried({ self, networks, local }).filter(each => !blocked.has(each.local.vni));
+    ownership.segments(new Map(open.map(({ local: { vni, pinnedOnly } }) => [vni, { pinnedOnly }])), now, out);
+    const next = plan({
+      self,
+      live,
+      endpoints: this.#endpoints(),
+      networks,
+      local,
+      holdings: vni => ownership.holdings(vni),
+      contested: vni => ownership.contested(vni),
+      blocked,
+    });
+    out.commands.push(...diff(this.#plan, next));
+    this.#plan = next;
+  }
+
+  /** What an engine that holds nothing is to hold. */
+  refill(): EngineCommand[] {
+    return diff(EMPTY_PLAN, this.#plan);
+  }
+
+  /** What takes everything planned out of the engine. */
+  empty(): EngineCommand[] {
+    return diff(this.#plan, EMPTY_PLAN);
+  }
+
+  #live(): ReadonlySet<PeerId> {
+    return new Set([...this.#parts.alive(), this.#parts.self]);
+  }
+
+  #endpoints(): ReadonlyMap<PeerId, readonly Endpoint[]> {
+    const all = this.#parts.catalogue.endpoints();
+    if (this.#pathless.size === 0) return all;
+    return new Map([...all].filter(([peer]) => !this.#pathless.has(peer)));
+  }
+}
+
+function localSegment(attachment: LocalAttachment): LocalSegment {
+  const { network, vni, tap, tapMac, tapMtu } = attachment;
+  return { network, vni, tap, tapMac, tapMtu, pinnedOnly: false, loopProbe: true };
+}
