@@ -1,0 +1,56 @@
+/**
+ * The simulator's command line.
+ *
+ *   npm run sim -- --seed 7 [--hosts N] [--minutes N] [--break NAME] [--log]   one world, and the line that repeats it
+ *   npm run sim -- --smoke                                                     200 worlds of 2 to 20 hosts, and the seeds that once failed
+ *   npm run sim -- --breaks                                                    every planted bug must be found within 200 seeds
+ *   npm run sim -- --scale 1000 | --idle | --busy | --numbers                  measurements
+ */
+
+import { parseArgs } from "node:util";
+import { loadEvp } from "../../src/crypto/evp.ts";
+import { nodeCrypto } from "../../src/crypto/node.ts";
+import { BREAKS } from "./breaks.ts";
+import { numbers } from "./numbers.ts";
+import { findBreaks, repeatLine, runOne, smoke } from "./runs.ts";
+import { scale } from "./scale.ts";
+import { busy, idle } from "./speed.ts";
+
+const { values } = parseArgs({
+  options: {
+    seed: { type: "string" },
+    hosts: { type: "string" },
+    minutes: { type: "string" },
+    break: { type: "string" },
+    log: { type: "boolean", default: false },
+    smoke: { type: "boolean", default: false },
+    seeds: { type: "string", default: "200" },
+    breaks: { type: "boolean", default: false },
+    scale: { type: "string" },
+    idle: { type: "boolean", default: false },
+    busy: { type: "boolean", default: false },
+    numbers: { type: "boolean", default: false },
+  },
+});
+
+const crypto = loadEvp(nodeCrypto);
+const number = (text: string | undefined) => (text === undefined ? undefined : Number(text));
+
+/** Whether all was well. */
+function run(): boolean {
+  const seed = number(values.seed) ?? 1;
+  if (values.smoke) return smoke(crypto, seed, Number(values.seeds));
+  if (values.breaks) return findBreaks(crypto, Object.keys(BREAKS), Number(values.seeds));
+  if (values.scale !== undefined) return scale(seed, Number(values.scale));
+  if (values.idle) return idle(crypto, seed);
+  if (values.busy) return busy(crypto, seed);
+  if (values.numbers) return numbers(crypto, seed);
+  if (values.break !== undefined && values.seed === undefined) {
+    return findBreaks(crypto, [values.break], Number(values.seeds));
+  }
+  const wish = { seed, hosts: number(values.hosts), minutes: number(values.minutes), planted: values.break };
+  console.log(`repeat: ${repeatLine(wish)}`);
+  return runOne(crypto, wish, values.log ? line => console.log(line) : undefined).violation === undefined;
+}
+
+process.exitCode = run() ? 0 : 1;

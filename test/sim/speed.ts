@@ -1,0 +1,69 @@
+/** How fast virtual time passes: 20 hosts with nothing to do, and 20 hosts with 20 frames a second each and everything that goes wrong. */
+
+import { createHash } from "node:crypto";
+import type { Crypto } from "../../src/crypto/crypto.ts";
+import { FAIR } from "./network.ts";
+import { Operator } from "./operator.ts";
+import { runScenario } from "./scenario.ts";
+import { World } from "./world.ts";
+
+const HOSTS = 20;
+const IDLE_FACTOR = 500;
+const BUSY_FACTOR = 50;
+const SETTLE_MS = 30_000;
+const IDLE_MS = 600_000;
+const BUSY_MINUTES = 2;
+const YARDSTICK_MB = 200;
+
+export function idle(crypto: Crypto, seed: number): boolean {
+  const world = new World({ seed, crypto });
+  for (let i = 0; i < HOSTS; i++) world.addHost().wants.add("net0");
+  world.network.weather = FAIR;
+  const operator = new Operator(world);
+  operator.found(world.hosts[0]!, ["net0"]);
+  for (const host of world.hosts.slice(1)) host.boot();
+  operator.tend();
+  world.run(SETTLE_MS);
+  operator.rest();
+  const before = world.network.sent;
+  const factor = measured(() => world.run(IDLE_MS), IDLE_MS);
+  const rate = (world.network.sent - before) / (IDLE_MS / 1_000) / HOSTS;
+  return report(`${HOSTS} hosts idle (${rate.toFixed(1)} datagrams a second each)`, factor, IDLE_FACTOR);
+}
+
+export function busy(crypto: Crypto, seed: number): boolean {
+  let virtualMs = 0;
+  const start = process.cpuUsage();
+  const outcome = runScenario({ seed, hosts: HOSTS, minutes: BUSY_MINUTES, crypto, framesPerHost: 20 });
+  virtualMs = outcome.virtualMs;
+  const used = process.cpuUsage(start);
+  const factor = virtualMs / ((used.user + used.system) / 1_000);
+  if (outcome.violation !== undefined) console.log(`VIOLATION: ${outcome.violation.message}`);
+  const rate = (outcome.datagrams / (virtualMs / 1_000)).toFixed(0);
+  const what = `${HOSTS} hosts with 20 frames a second each and faults (${rate} datagrams a second in all)`;
+  return report(what, factor, BUSY_FACTOR) && outcome.violation === undefined;
+}
+
+function measured(action: () => void, virtualMs: number): number {
+  const start = process.cpuUsage();
+  action();
+  const used = process.cpuUsage(start);
+  return virtualMs / ((used.user + used.system) / 1_000);
+}
+
+/** What this core is worth just now: a shared or throttled one makes every figure smaller. */
+function yardstick(): string {
+  const block = new Uint8Array(2 ** 20);
+  const start = process.cpuUsage();
+  for (let i = 0; i < YARDSTICK_MB; i++) createHash("sha512").update(block).digest();
+  const used = process.cpuUsage(start);
+  return `SHA-512 ${(YARDSTICK_MB / ((used.user + used.system) / 1e6)).toFixed(0)} MB/s`;
+}
+
+function report(what: string, factor: number, wanted: number): boolean {
+  const verdict = factor >= wanted ? "ok" : "TOO SLOW";
+  console.log(
+    `${what}: ${factor.toFixed(0)} x real time per core, wanted ${wanted}: ${verdict} (this core: ${yardstick()})`,
+  );
+  return factor >= wanted;
+}

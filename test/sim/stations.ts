@@ -1,0 +1,102 @@
+/** Stations ("containers", "VMs"): each sits on the bridge of one network at one host, sends frames, and may move. */
+
+import { frameDestination, frameSource, isMulticast } from "../../src/wire/ethernet.ts";
+import type { Vni } from "../../src/wire/ids.ts";
+import { type Ip, ipBytes, type Mac, macFromNumber, macToNumber } from "../../src/wire/ids.ts";
+import { arpRequest, BROADCAST, numberedFrame } from "./frames.ts";
+import type { SimHost } from "./host.ts";
+import type { Random } from "./random.ts";
+import type { World } from "./world.ts";
+
+/** Shares of what a station says that go to everybody, and that ask for an address. */
+const BROADCASTS = 0.04;
+const QUESTIONS = 0.04;
+
+export interface Station {
+  readonly mac: Mac;
+  readonly network: string;
+  readonly ip: Ip;
+  host: SimHost;
+  moves: number;
+  /** The MAC is in two places, or was: where it belongs is nobody's to say. */
+  doubtful: boolean;
+  /** An operator pinned it to its host. */
+  pinned: boolean;
+}
+
+export class Stations {
+  readonly all: Station[] = [];
+  readonly #world: World;
+  readonly #random: Random;
+  #serial = 0;
+
+  constructor(world: World, random: Random) {
+    this.#world = world;
+    this.#random = random;
+  }
+
+  add(host: SimHost, network: string): Station {
+    const number = ++this.#serial;
+    const mac = macFromNumber(0x02_00_00_00_00_00 + number);
+    const ip = `10.77.${number >> 8}.${number & 255}` as Ip;
+    const station = { mac, network, ip, host, moves: 0, doubtful: false, pinned: false };
+    this.all.push(station);
+    return station;
+  }
+
+  /** A second station under the same MAC at another host. */
+  double(station: Station, host: SimHost): Station {
+    const double = { ...station, host, doubtful: true };
+    station.doubtful = true;
+    this.all.push(double);
+    return double;
+  }
+
+  remove(station: Station): void {
+    this.all.splice(this.all.indexOf(station), 1);
+  }
+
+  on(host: SimHost, network: string): Station[] {
+    return this.all.filter(station => station.host === host && station.network === network);
+  }
+
+  /** Sends to a station, or to all; returns the frame's number, or undefined when its host does not carry the network now. */
+  send(station: Station, to: Station | "all", payloadBytes = 40): number | undefined {
+    const destination = to === "all" ? BROADCAST : macToNumber(to.mac);
+    return this.#inject(station, number => numberedFrame(destination, station.mac, number, payloadBytes));
+  }
+
+  arp(station: Station, target: Station): number | undefined {
+    return this.#inject(station, number => arpRequest(station.mac, ipBytes(station.ip), ipBytes(target.ip), number));
+  }
+
+  /** Something a station says now and then. */
+  chat(station: Station): void {
+    const others = this.all.filter(other => other.network === station.network && other !== station);
+    const kind = this.#random.unit();
+    if (others.length === 0 || kind < BROADCASTS) this.send(station, "all");
+    else if (kind < BROADCASTS + QUESTIONS) this.arp(station, this.#random.pick(others));
+    else this.send(station, this.#random.pick(others), this.#random.between(26, 300));
+  }
+
+  /** A frame that a host's switch puts on its bridge. */
+  fromTap(host: SimHost, vni: Vni, bytes: Uint8Array): void {
+    const { frames } = this.#world;
+    const sent = frames.arrives(host.index, vni, bytes);
+    if (sent === undefined) return;
+    this.#world.onArrival(host, vni, frameSource(bytes), sent);
+    // A bridge gives a frame back to no port it came from: nothing of it returns to the TAP.
+    if (!isMulticast(frameDestination(bytes))) this.#world.received += 1;
+  }
+
+  #inject(station: Station, make: (number: number) => Uint8Array): number | undefined {
+    const { host } = station;
+    const vni = this.#world.vniAt(host, station.network);
+    if (host.process === undefined || vni === undefined) return undefined;
+    const number = this.#world.frames.next();
+    const frame = make(number);
+    this.#world.frames.sends(number, frame, vni, host.index, this.#world.clock.now);
+    host.process.inside(vni, frame);
+    return number;
+  }
+}
