@@ -30,13 +30,13 @@ export class Verdicts {
   }
 
   /**
-   * The same without an answer of its own. What was said for a lost member may be older than its death, and what was said against it went by while
-   * it did not count as living here: in a mesh, where a session is made anyway, this host looks for itself.
+   * The same without an answer to this host. What was said for the member may be older than its death, and accusations that have gone by are not
+   * heard again: in a mesh, where a session is made anyway, this host looks for itself.
    */
   riseUnseen(member: Member, now: Millis, out: Outbox): void {
-    const wasLost = !member.live;
+    const wasAlive = member.state === "alive";
     this.rise(member, now, out);
-    if (wasLost && isMesh(this.#context)) this.#context.probes.start(member.peer, true, now, out);
+    if (!wasAlive && isMesh(this.#context)) this.#context.probes.start(member.peer, true, now, out);
   }
 
   /** This host's own probe of a live member had no answer. Only a probe that asked helpers too is worth an accusation. */
