@@ -32,6 +32,9 @@ export interface KnownHost {
   readonly hints: readonly Endpoint[];
 }
 
+/** What is asked after every input is mostly this. */
+const NOBODY_FRESH: readonly PeerId[] = [];
+
 export class Hosts {
   readonly #crypto: Crypto;
   readonly #vault: Vault;
@@ -68,8 +71,8 @@ export class Hosts {
   }
 
   /** Hosts first heard of since the last call. */
-  takeFresh(): PeerId[] {
-    return this.#fresh.splice(0);
+  takeFresh(): readonly PeerId[] {
+    return this.#fresh.length === 0 ? NOBODY_FRESH : this.#fresh.splice(0);
   }
 
   /** Later certificates replace earlier ones; what is no later changes nothing. */

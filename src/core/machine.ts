@@ -35,6 +35,8 @@ export class Outbox {
   readonly controls: { readonly to: PeerId; readonly message: ControlMessage }[] = [];
   /** Core to core, and core to operator. */
   readonly notices: Notice[] = [];
+  /** How many of the notices the machines have heard: one outbox may see several inputs. The router's alone. */
+  offered = 0;
 }
 
 /** The earlier of two optional deadlines. */

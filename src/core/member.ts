@@ -314,7 +314,7 @@ export class Member {
         return this.#planner.reach(notice.peer, true);
       case "member.alive":
       case "member.dead":
-        return this.#planner.hear();
+        return this.#planner.census();
       case "record":
         return this.#onRecord(notice);
       case "owner.reset":
@@ -363,8 +363,10 @@ export class Member {
 
   /** Membership probes everybody whose certificate is known. Who has left is no longer, though its last handshakes may still come in. */
   #meet(now: Millis, out: Outbox): void {
-    for (const host of this.#departed) this.#forget(host, "left", now, out);
-    this.#departed.clear();
+    if (this.#departed.size > 0) {
+      for (const host of this.#departed) this.#forget(host, "left", now, out);
+      this.#departed.clear();
+    }
     for (const host of this.hosts.takeFresh()) {
       if (host === this.self || !this.hosts.has(host)) continue;
       if (this.replica.owners("").get(host)?.left === true) {

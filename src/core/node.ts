@@ -55,8 +55,6 @@ export class Node {
   #member: Member | undefined;
   #advertised: readonly Endpoint[] = [];
   #farewell: Farewell | undefined;
-  /** How far the notices of an outbox have been offered: one outbox may see several inputs. */
-  readonly #offered = new WeakMap<Outbox, number>();
   /** The door's keys while there is no member: the joiner's, if it is under way. */
   #joinDoor: Uint8Array | undefined;
 
@@ -331,22 +329,19 @@ export class Node {
       this.#follow(now, out);
       this.#offer(now, out);
       this.#member?.settle(now, out);
-      if (this.#offered.get(out) === out.notices.length) return;
+      if (out.offered === out.notices.length) return;
     }
   }
 
   #offer(now: Millis, out: Outbox): void {
-    let next = this.#offered.get(out) ?? 0;
-    for (; next < out.notices.length; next++) {
-      if (next >= NOTICES_MAX) throw new Error("notices without end");
-      this.#offered.set(out, next + 1);
-      const notice: Notice = out.notices[next]!;
+    while (out.offered < out.notices.length) {
+      if (out.offered >= NOTICES_MAX) throw new Error("notices without end");
+      const notice: Notice = out.notices[out.offered++]!;
       this.keeper.notice(notice, now, out);
       // A revocation among the records ends the membership: nothing more is told to a member that is none.
       this.#follow(now, out);
       this.#member?.notice(notice, now, out);
     }
-    this.#offered.set(out, next);
   }
 
   /** The member exists exactly while this host is one. */

@@ -14,6 +14,8 @@ import { carried, EMPTY_PLAN, type LocalSegment, type Plan, plan } from "./overl
 
 /** News of others come in bursts of hundreds, at a start and after a partition: they are planned together, and no guest notices the delay. */
 const NEWS_MS = 20;
+/** And this for each living host: all of them are looked at, and at a thousand that is a millisecond's work. */
+const NEWS_MS_PER_HOST = 0.25;
 
 export interface PlannerParts {
   readonly self: PeerId;
@@ -32,6 +34,8 @@ export class Planner {
   /** When the plan is to be made anew; undefined while nothing that it reads has changed. */
   #due: Millis | undefined = Number.NEGATIVE_INFINITY;
   #plannedAt: Millis = Number.NEGATIVE_INFINITY;
+  /** Made when it is asked for; one that was handed out never changes. */
+  #live: ReadonlySet<PeerId> | undefined;
   /** Living hosts that no address of theirs leads to. */
   readonly #pathless = new Set<PeerId>();
 
@@ -50,7 +54,14 @@ export class Planner {
 
   /** Something of others that the plan reads has changed: at once when that is the first for a while. */
   hear(): void {
-    this.#due = Math.min(this.#due ?? Number.POSITIVE_INFINITY, this.#plannedAt + NEWS_MS);
+    const pauseMs = NEWS_MS + NEWS_MS_PER_HOST * this.#living().size;
+    this.#due = Math.min(this.#due ?? Number.POSITIVE_INFINITY, this.#plannedAt + pauseMs);
+  }
+
+  /** Who lives has changed. */
+  census(): void {
+    this.#live = undefined;
+    this.hear();
   }
 
   deadline(): Deadline | undefined {
@@ -67,12 +78,13 @@ export class Planner {
 
   forget(host: PeerId): void {
     this.#pathless.delete(host);
+    this.#live = undefined;
     this.touch();
   }
 
   /** Networks as the living hosts and this one state them. */
   networks(): readonly NetworkView[] {
-    return this.#parts.catalogue.networks(this.#live());
+    return this.#parts.catalogue.networks(this.#living());
   }
 
   /** Asks the engine for the difference between the last plan and what is known now. MAC ownership is open for what carries traffic, and nothing else. */
@@ -81,7 +93,7 @@ export class Planner {
     this.#due = undefined;
     this.#plannedAt = now;
     const { self, catalogue, ownership, loops } = this.#parts;
-    const live = this.#live();
+    const live = this.#living();
     const networks = catalogue.networks(live);
     out.notices.push(...conflictNotices(this.#networks, networks));
     this.#networks = networks;
@@ -114,8 +126,9 @@ export class Planner {
     return diff(this.#plan, EMPTY_PLAN);
   }
 
-  #live(): ReadonlySet<PeerId> {
-    return new Set([...this.#parts.alive(), this.#parts.self]);
+  #living(): ReadonlySet<PeerId> {
+    this.#live ??= new Set([...this.#parts.alive(), this.#parts.self]);
+    return this.#live;
   }
 
   #endpoints(): ReadonlyMap<PeerId, readonly Endpoint[]> {

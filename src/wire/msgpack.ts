@@ -3,7 +3,7 @@
  * msgpackr alone would build RegExp and Set objects, honour record extensions and recurse without bound on foreign input.
  */
 
-import { Packr } from "msgpackr/pack";
+import { Packr, RESET_BUFFER_MODE } from "msgpackr/pack";
 import { Unpackr } from "msgpackr/unpack";
 import { getU16, getU32, utf8Text } from "./bytes.ts";
 
@@ -15,14 +15,16 @@ export interface UnpackLimits {
   readonly maxItems: number;
 }
 
+/** Up to here a key is put together by hand: the calls into a decoder would cost more. */
+const KEY_CHARS = 16;
 /** Deeper than any message of the protocol, which has 3. */
 const DEPTH_MAX = 8;
 
 /** Properties that are undefined are left out. Throws RangeError over `maxBytes` and TypeError for what the subset lacks: both are the caller's mistakes. */
 export function packSafe(value: unknown, maxBytes: number): Uint8Array {
-  const packed = packr.pack(value);
+  const packed = packr.pack(value, RESET_BUFFER_MODE);
   if (packed.length > maxBytes) throw new RangeError(`${packed.length} bytes of MessagePack, at most ${maxBytes}`);
-  const bytes = Uint8Array.from(packed);
+  const bytes = new Uint8Array(packed);
   const scanner = new Scanner(bytes, Number.MAX_SAFE_INTEGER);
   if (!scanner.value(DEPTH_MAX)) throw new TypeError("the value holds something that may not travel as MessagePack");
   return bytes;
@@ -30,7 +32,7 @@ export function packSafe(value: unknown, maxBytes: number): Uint8Array {
 
 /** How many bytes `packSafe` would make: for filling a datagram. */
 export function packedLength(value: unknown): number {
-  return packr.pack(value).length;
+  return packr.pack(value, RESET_BUFFER_MODE).length;
 }
 
 /**
@@ -133,7 +135,14 @@ class Scanner {
 
   #text(length: number): boolean {
     const start = this.#at;
-    return this.#skip(length) && utf8Text(this.#bytes.subarray(start, start + length)) !== undefined;
+    if (!this.#skip(length)) return false;
+    return this.#isAscii(start) || utf8Text(this.#bytes.subarray(start, this.#at)) !== undefined;
+  }
+
+  /** Names, addresses and identifiers: what all texts of the protocol are, and what no decoder is needed for. */
+  #isAscii(start: number): boolean {
+    for (let at = start; at < this.#at; at++) if (this.#bytes[at]! >= 0x80) return false;
+    return true;
   }
 
   #float(length: 4 | 8): boolean {
@@ -160,12 +169,12 @@ class Scanner {
 
   #map(length: number, depthLeft: number): boolean {
     if (depthLeft <= 0 || length > this.#itemsLeft) return false;
-    const keys = new Set<string>();
+    const keys: string[] = [];
     for (let i = 0; i < length; i++) {
       const key = this.#key();
       // msgpackr renames __proto__, so that two encodings would give one value.
-      if (key === undefined || key === "__proto__" || keys.has(key)) return false;
-      keys.add(key);
+      if (key === undefined || key === "__proto__" || keys.includes(key)) return false;
+      keys.push(key);
       if (!this.value(depthLeft - 1)) return false;
     }
     return true;
@@ -179,6 +188,10 @@ class Scanner {
     else if (token === 0xd9) length = this.#length(0);
     else return undefined;
     const start = this.#at;
-    return this.#skip(length) ? utf8Text(this.#bytes.subarray(start, start + length)) : undefined;
+    if (!this.#skip(length)) return undefined;
+    if (!this.#isAscii(start) || length > KEY_CHARS) return utf8Text(this.#bytes.subarray(start, this.#at));
+    let key = "";
+    for (let at = start; at < this.#at; at++) key += String.fromCharCode(this.#bytes[at]!);
+    return key;
   }
 }

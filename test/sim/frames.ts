@@ -56,7 +56,9 @@ const KEPT_MS = 30_000;
 
 /** Every frame under way, and the rules that hold for each. */
 export class Frames {
-  readonly #sent = new Map<number, SentFrame>();
+  /** By number, from `#first` on. */
+  #sent: SentFrame[] = [];
+  #first = 1;
   readonly #fault: (what: string) => void;
   #number = 0;
   delivered = 0;
@@ -71,14 +73,14 @@ export class Frames {
   }
 
   get(number: number): SentFrame | undefined {
-    return this.#sent.get(number);
+    return this.#sent[number - this.#first];
   }
 
   sends(number: number, frame: Uint8Array, vni: number, origin: number, now: number): SentFrame {
     this.#forget(now);
     const group = isMulticast(frameDestination(frame));
     const sent = { number, vni, origin, source: frameSource(frame), group, at: now, reached: [] };
-    this.#sent.set(number, sent);
+    this.#sent[number - this.#first] = sent;
     return sent;
   }
 
@@ -104,13 +106,15 @@ export class Frames {
 
   #of(frame: Uint8Array): SentFrame | undefined {
     const number = frameNumber(frame);
-    return number === undefined ? undefined : this.#sent.get(number);
+    return number === undefined ? undefined : this.get(number);
   }
 
+  /** In large strokes, now and then. */
   #forget(now: number): void {
-    for (const [number, sent] of this.#sent) {
-      if (now - sent.at < KEPT_MS) return;
-      this.#sent.delete(number);
-    }
+    if ((this.#number & 0xfff) !== 0) return;
+    const kept = this.#sent.findIndex(sent => sent !== undefined && now - sent.at < KEPT_MS);
+    if (kept <= 0) return;
+    this.#sent = this.#sent.slice(kept);
+    this.#first += kept;
   }
 }

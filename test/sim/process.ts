@@ -7,7 +7,6 @@ import type { Cipher, Crypto } from "../../src/crypto/crypto.ts";
 import type { EngineCommand, EngineEvent } from "../../src/engine/engine.ts";
 import { EventBuffer } from "../../src/engine/portable/events.ts";
 import { KeyRegistry } from "../../src/engine/portable/keys.ts";
-import { SwitchOut } from "../../src/engine/portable/out.ts";
 import type { KeyLimits } from "../../src/engine/portable/shared.ts";
 import { Switch } from "../../src/engine/portable/switch.ts";
 import { getU32, getU56 } from "../../src/wire/bytes.ts";
@@ -17,6 +16,7 @@ import { TYPE } from "../../src/wire/protocol.ts";
 import type { Random } from "./random.ts";
 import type { Scheduler } from "./scheduler.ts";
 import { Shadow } from "./shadow.ts";
+import { SlabOut } from "./slabOut.ts";
 
 export interface ProcessOptions {
   readonly clock: Scheduler;
@@ -59,7 +59,7 @@ export class Process {
   readonly shadow: Shadow;
   readonly #options: ProcessOptions;
   #keys = new KeyRegistry();
-  readonly #out = new SwitchOut();
+  readonly #out = new SlabOut();
   readonly #backlog: { readonly from: Endpoint; readonly bytes: Uint8Array }[] = [];
   /** Counters delivered per session index of this engine. */
   readonly #delivered = new Map<number, Uint8Array>();

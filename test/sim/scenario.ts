@@ -19,6 +19,8 @@ export interface ScenarioOptions {
   readonly spoil?: ((crypto: Crypto) => Crypto) | undefined;
   /** Frames per host and second; by the seed when not given. */
   readonly framesPerHost?: number | undefined;
+  /** Milliseconds between faults, on average 1.25 times this; by the seed when not given. */
+  readonly faultGapMs?: number | undefined;
   readonly log?: (line: string) => void;
 }
 
@@ -158,7 +160,8 @@ export class Scenario {
       weather: this.#weather,
     };
     if (this.#enabled.length === 0) return;
-    const gapMs = this.#random.between(400, 4_000);
+    const drawn = this.#random.between(400, 4_000);
+    const gapMs = this.#options.faultGapMs ?? drawn;
     const next = () => {
       const name = this.#random.pick(this.#enabled);
       this.#options.log?.(`${world.clock.now} ${name}`);

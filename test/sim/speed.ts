@@ -11,8 +11,11 @@ const HOSTS = 20;
 const IDLE_FACTOR = 500;
 const BUSY_FACTOR = 50;
 const SETTLE_MS = 30_000;
-const IDLE_MS = 600_000;
-const BUSY_MINUTES = 2;
+const IDLE_MS = 3_600_000;
+const BUSY_MINUTES = 6;
+const BUSY_FRAMES = 20;
+/** A fault of any kind every five seconds on average; the worlds of the smoke run have up to ten times as many. */
+const BUSY_FAULT_MS = 4_000;
 const YARDSTICK_MB = 200;
 
 export function idle(crypto: Crypto, seed: number): boolean {
@@ -34,13 +37,14 @@ export function idle(crypto: Crypto, seed: number): boolean {
 export function busy(crypto: Crypto, seed: number): boolean {
   let virtualMs = 0;
   const start = process.cpuUsage();
-  const outcome = runScenario({ seed, hosts: HOSTS, minutes: BUSY_MINUTES, crypto, framesPerHost: 20 });
+  const load = { framesPerHost: BUSY_FRAMES, faultGapMs: BUSY_FAULT_MS };
+  const outcome = runScenario({ seed, hosts: HOSTS, minutes: BUSY_MINUTES, crypto, ...load });
   virtualMs = outcome.virtualMs;
   const used = process.cpuUsage(start);
   const factor = virtualMs / ((used.user + used.system) / 1_000);
   if (outcome.violation !== undefined) console.log(`VIOLATION: ${outcome.violation.message}`);
   const rate = (outcome.datagrams / (virtualMs / 1_000)).toFixed(0);
-  const what = `${HOSTS} hosts with 20 frames a second each and faults (${rate} datagrams a second in all)`;
+  const what = `${HOSTS} hosts with ${BUSY_FRAMES} frames a second each and faults (${rate} datagrams a second in all)`;
   return report(what, factor, BUSY_FACTOR) && outcome.violation === undefined;
 }
 

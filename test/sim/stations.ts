@@ -9,8 +9,8 @@ import type { Random } from "./random.ts";
 import type { World } from "./world.ts";
 
 /** Shares of what a station says that go to everybody, and that ask for an address. */
-const BROADCASTS = 0.04;
-const QUESTIONS = 0.04;
+const BROADCASTS = 0.01;
+const QUESTIONS = 0.01;
 
 export interface Station {
   readonly mac: Mac;

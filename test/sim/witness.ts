@@ -7,7 +7,6 @@ import type { Cipher, Crypto } from "../../src/crypto/crypto.ts";
 import { type InPlaceAead, inPlace } from "../../src/crypto/inplace.ts";
 import { equalBytes, getU24, getU32 } from "../../src/wire/bytes.ts";
 import { INNER_BYTES, KIND, OUTER_BYTES, TAG_BYTES } from "../../src/wire/protocol.ts";
-import { doubleCrypto } from "./double.ts";
 
 /** What the world learns from one host's seals. */
 export interface Eyes {
@@ -16,9 +15,6 @@ export interface Eyes {
 }
 
 const MEMO_MAX = 200_000;
-/** What is asked again is asked soon, and is a datagram's content at most. */
-const HASHES_MAX = 20_000;
-const HASHED_MAX = 1_300;
 
 interface Verified {
   readonly publicKey: Uint8Array;
@@ -29,8 +25,6 @@ interface Verified {
 export class Witness {
   readonly base: Crypto;
   readonly #fault: (what: string) => void;
-  readonly #hashes = new Map<string, Uint8Array>();
-  readonly #hmacs = new Map<string, Uint8Array>();
   readonly #verified = new Map<string, Verified>();
   /** Public key of each private one, and shared secrets by the pair of public keys: the two ends of a handshake come to the same. */
   readonly #publicOf = new Map<string, string>();
@@ -52,11 +46,9 @@ export class Witness {
 
   cryptoFor(eyes: Eyes): Crypto {
     const { base } = this;
-    // The double hashes faster than a memo finds.
-    const isCheap = base === doubleCrypto;
     return {
-      hash: isCheap ? base.hash : (...parts) => this.#hash("", parts),
-      hmac: isCheap ? base.hmac : (key, ...parts) => this.#hash("hmac", [key, ...parts]),
+      hash: base.hash,
+      hmac: base.hmac,
       xseal: base.xseal,
       xopen: base.xopen,
       equal: base.equal,
@@ -67,20 +59,6 @@ export class Witness {
       verify: (key, message, signature) => this.#verify(key, message, signature),
       aead: (cipher, key) => this.#aead(cipher, key, eyes),
     };
-  }
-
-  /** Records and rumors are hashed by every host that hears them, and a handshake by both ends. */
-  #hash(kind: "" | "hmac", parts: readonly Uint8Array[]): Uint8Array {
-    const [first, ...rest] = parts;
-    const memo = kind === "" ? this.#hashes : this.#hmacs;
-    // Where the key of an HMAC ends is part of the question.
-    let id = kind === "" ? "" : `${first!.length} `;
-    for (const part of parts) id += name(part);
-    const known = memo.get(id);
-    if (known !== undefined) return known.slice();
-    const made = kind === "" ? this.base.hash(...parts) : this.base.hmac(first!, ...rest);
-    if (id.length <= HASHED_MAX) remember(memo, id, made.slice(), HASHES_MAX);
-    return made;
   }
 
   #x25519Public(key: Uint8Array): Uint8Array {
@@ -218,7 +196,7 @@ function name(bytes: Uint8Array): string {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString("latin1");
 }
 
-function remember<T>(memo: Map<string, T>, key: string, value: T, max = MEMO_MAX): void {
-  if (memo.size >= max) memo.clear();
+function remember<T>(memo: Map<string, T>, key: string, value: T): void {
+  if (memo.size >= MEMO_MAX) memo.clear();
   memo.set(key, value);
 }

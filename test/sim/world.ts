@@ -4,7 +4,7 @@ import type { Notice } from "../../src/core/notice.ts";
 import type { Crypto } from "../../src/crypto/crypto.ts";
 import type { EngineEvent } from "../../src/engine/engine.ts";
 import type { KeyLimits } from "../../src/engine/portable/shared.ts";
-import type { Endpoint, PeerId, Vni } from "../../src/wire/ids.ts";
+import type { Endpoint, Mac, PeerId, Vni } from "../../src/wire/ids.ts";
 import { macFromNumber } from "../../src/wire/ids.ts";
 import { Frames, type SentFrame } from "./frames.ts";
 import { SimHost } from "./host.ts";
@@ -60,6 +60,8 @@ export class World {
   /** Listeners of measurements. */
   readonly watchers: ((host: SimHost, notice: Notice) => void)[] = [];
   readonly #options: WorldOptions;
+  /** Every frame that arrives asks for its source as text. */
+  readonly #macs = new Map<number, Mac>();
 
   constructor(options: WorldOptions) {
     this.#options = options;
@@ -145,9 +147,17 @@ export class World {
     checkView(this, host);
   }
 
+  #macOf(number: number): Mac {
+    const known = this.#macs.get(number);
+    if (known !== undefined) return known;
+    const mac = macFromNumber(number);
+    this.#macs.set(number, mac);
+    return mac;
+  }
+
   /** A frame came out at `host`: no host takes a MAC's frames from two places under one owner map. */
   onArrival(host: SimHost, vni: Vni, source: number, sent: SentFrame): void {
-    const entry = host.process?.shadow.segments.get(vni)?.macs.get(macFromNumber(source));
+    const entry = host.process?.shadow.segments.get(vni)?.macs.get(this.#macOf(source));
     if (entry === undefined) return;
     const owner = entry.at === "local" ? host.id : entry.at;
     const origin = this.hosts[sent.origin]?.id;

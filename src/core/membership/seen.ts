@@ -19,7 +19,7 @@ export class Seen {
 
   /** Names a rumor by all of its content: what was seen is not verified again. Short ones, which are most, cost no hash. */
   key(item: Uint8Array): string {
-    if (item.length <= SHORT_BYTES) return String.fromCharCode(...item);
+    if (item.length <= SHORT_BYTES) return String.fromCharCode.apply(undefined, item as unknown as number[]);
     return `hash ${toHex(this.#crypto.hash(item).subarray(0, 16))}`;
   }
 

@@ -69,11 +69,11 @@ export class Catalogue {
     return this.#attachments.get(peer)?.values() ?? [];
   }
 
-  /** All networks as `live` hosts state them; the same array until a statement, an attachment or the set of live hosts changes. */
+  /** All networks as `live` hosts state them, a set that nobody changes any more; the same array until a statement, an attachment or the set of live hosts changes. */
   networks(live: ReadonlySet<PeerId>): readonly NetworkView[] {
-    if (this.#networks === undefined || !sameSet(this.#networks.live, live)) {
+    if (this.#networks === undefined || (this.#networks.live !== live && !sameSet(this.#networks.live, live))) {
       const views = networks(this.statements(), vni => this.attachments(vni), live);
-      this.#networks = { live: new Set(live), views };
+      this.#networks = { live, views };
     }
     return this.#networks.views;
   }

@@ -44,6 +44,8 @@ export class Pulls {
   readonly #replica: Replica;
   readonly #finished: (item: OwnerState & { readonly scope: string }, out: Outbox) => void;
   readonly #peers = new Map<PeerId, PeerPulls>();
+  /** Those with a round under way. */
+  readonly #running = new Set<PeerPulls>();
   /** Who is giving us an owner, and when something of it last came. */
   readonly #givers = new Map<string, { readonly peer: PeerId; readonly at: Millis }>();
   #retryAt: Millis | undefined;
@@ -94,19 +96,18 @@ export class Pulls {
   tick(now: Millis, out: Outbox): void {
     const retry = this.#retryAt !== undefined && now >= this.#retryAt;
     if (retry) this.#retryAt = undefined;
-    for (const pulls of this.#peers.values()) {
-      if (pulls.active.size > 0 && now >= pulls.sentAt + pulls.waitMs) this.#timeout(pulls, now, out);
-      else if (retry && pulls.active.size === 0) this.#round(pulls, now, out);
+    for (const pulls of [...this.#running]) {
+      if (now >= pulls.sentAt + pulls.waitMs) this.#timeout(pulls, now, out);
     }
+    if (!retry) return;
+    for (const pulls of this.#peers.values()) if (pulls.active.size === 0) this.#round(pulls, now, out);
   }
 
   /** Asked after every input, so it makes no object but its answer. */
   deadline(): Deadline | undefined {
     const retryAt = this.#retryAt ?? Number.POSITIVE_INFINITY;
     let at = retryAt;
-    for (const { active, sentAt, waitMs } of this.#peers.values()) {
-      if (active.size > 0 && sentAt + waitMs < at) at = sentAt + waitMs;
-    }
+    for (const { sentAt, waitMs } of this.#running) if (sentAt + waitMs < at) at = sentAt + waitMs;
     if (at === Number.POSITIVE_INFINITY) return undefined;
     return { at, why: at < retryAt ? "pull unanswered" : "owners wait to be pulled" };
   }
@@ -215,6 +216,7 @@ export class Pulls {
       scope = item.scope;
       const held = this.#replica.owners(item.scope).get(item.owner);
       pulls.active.set(name, new Assembly(item.scope, item.owner, item.base ?? held ?? { incarnation: 0, version: 0 }));
+      this.#running.add(pulls);
       this.#givers.set(name, { peer: pulls.peer, at: now });
     }
     if (pulls.queue.size > 0) this.#retryAt ??= now + PULL_STALL_MS;
@@ -275,6 +277,7 @@ export class Pulls {
 
   #release(pulls: PeerPulls, name: string): void {
     pulls.active.delete(name);
+    if (pulls.active.size === 0) this.#running.delete(pulls);
     if (this.#givers.get(name)?.peer === pulls.peer) this.#givers.delete(name);
   }
 
