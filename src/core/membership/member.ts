@@ -163,12 +163,15 @@ export class Members {
     return undefined;
   }
 
-  /** The next live member after `self` in id order, and around. */
+  /**
+   * The next live member after `self` in id order, and around, past suspects that this host has found silent: they have their looks, and whoever comes
+   * after one that died would else have nobody to probe it until that is declared dead.
+   */
   successor(self: PeerId): Member | undefined {
     const start = this.#place(self);
     for (let step = 0; step < this.#ring.length; step++) {
       const member = this.#ring[(start + step) % this.#ring.length];
-      if (member?.live === true) return member;
+      if (member?.live === true && member.suspicion?.looked !== true) return member;
     }
     return undefined;
   }

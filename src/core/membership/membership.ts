@@ -45,7 +45,8 @@ export class Membership implements Machine<MembershipMessage> {
   #period: Timer | undefined;
   #gossip: Timer | undefined;
   #gossipedAt = Number.NEGATIVE_INFINITY;
-  #turn = 0;
+  /** Whom the latest probe of the periods was for. */
+  #probed: Member | undefined;
   /** The operator was told that the table is full; again once it was not. */
   #full = false;
 
@@ -204,18 +205,28 @@ export class Membership implements Machine<MembershipMessage> {
     this.#context.probes.restart(now, out);
   }
 
-  /** Every other probe goes to the next host in id order, so that each host is certain to be probed every two periods; the others go round at random. */
   #round(now: Millis, out: Outbox): void {
-    const { members, options, timers, awareness, probes } = this.#context;
+    const { members, timers, awareness, probes } = this.#context;
     this.#period = undefined;
     if (members.size === 0) return;
     this.#period = timers.at(now + PROBE_PERIOD_MS * awareness.factor(), "probe", (at, after) =>
       this.#round(at, after),
     );
-    const target = this.#turn++ % 2 === 0 ? members.successor(options.self) : members.nextInRound();
+    const target = this.#target();
+    this.#probed = target;
     if (target === undefined) return;
     target.probedAt = now;
     probes.start(target.peer, true, now, out);
+  }
+
+  /**
+   * The next host in id order, unless it had the latest probe: each host is certain to be probed every two periods, and a new neighbour in the next one.
+   * The other probes go round at random.
+   */
+  #target(): Member | undefined {
+    const { members, options } = this.#context;
+    const next = members.successor(options.self);
+    return next === undefined || next === this.#probed ? members.nextInRound() : next;
   }
 
   #port(options: MembershipOptions): ProbePort {
@@ -259,11 +270,14 @@ export class Membership implements Machine<MembershipMessage> {
     if (doubtful && rttMs !== undefined) this.#inquiry.returned(member, now, out);
   }
 
-  /** Helpers that do not even answer make this host doubt itself; helpers that answer "no" speak against the target. */
+  /**
+   * Helpers that do not even answer make this host doubt itself; helpers that answer "no" speak against the target. Not so for a suspect: everybody asks
+   * helpers about it at once, and were each lost answer counted, one death would slow the whole cluster down when it must be quick.
+   */
   #failed(peer: PeerId, indirect: boolean, missing: number, now: Millis, out: Outbox): void {
     const member = this.#context.members.get(peer);
     if (member === undefined || !member.live) return;
-    if (indirect) this.#context.awareness.worse(missing);
+    if (indirect && member.state === "alive") this.#context.awareness.worse(missing);
     this.#verdicts.missed(member, indirect, now, out);
   }
 

@@ -267,6 +267,55 @@ describe("a probe", () => {
   });
 });
 
+describe("the probes of the periods", () => {
+  /** Known hosts as they come after host 0 in id order. */
+  const ring = (known: number): number[] => {
+    const hosts = Array.from({ length: known + 1 }, (_, host) => host).sort((a, b) => (idOf(a) < idOf(b) ? -1 : 1));
+    const self = hosts.indexOf(0);
+    return [...hosts.slice(self + 1), ...hosts.slice(0, self)];
+  };
+  /** Hosts pinged, one for each time. */
+  const pinged = (alone: Alone): number[] =>
+    alone.said("ping").map(one => Array.from({ length: 64 }, (_, host) => host).find(host => idOf(host) === one.to)!);
+
+  test("go to the next host in id order every other time, and at random else", () => {
+    const alone = new Alone(40);
+    alone.meet(40);
+    alone.pass(40_000, () => true);
+    const [next] = ring(40);
+    const targets = pinged(alone);
+    expect(targets).toHaveLength(40);
+    expect(targets.every((target, at) => target === next || targets[at - 1] === next || at === 0)).toBe(true);
+    expect(new Set(targets).size).toBeGreaterThan(15);
+  });
+
+  test("go on to whoever comes next in the very next period when a neighbour is silent", () => {
+    const alone = new Alone(40);
+    alone.meet(40);
+    const [first, second, third] = ring(40) as [number, number, number];
+    const answers = (host: number) => host !== first && host !== second;
+    alone.until(() => alone.state(first) === "suspect", answers);
+    alone.pass(1500, answers);
+    expect(alone.state(second)).toBe("suspect");
+    alone.take();
+    alone.pass(5000, answers);
+    expect(pinged(alone)).toContain(third);
+    expect(alone.state(first)).toBe("suspect");
+  });
+
+  test("are not slowed by lost answers of helpers that are asked about a suspect", () => {
+    const alone = new Alone(40);
+    alone.meet(40);
+    const silent = ring(40).slice(20, 23);
+    for (const host of silent) alone.hear(1, accusation(1, host, 0));
+    alone.pass(2000, host => !silent.includes(host));
+    expect(alone.said("ping-req").length).toBe(9);
+    alone.take();
+    alone.pass(5000, host => !silent.includes(host));
+    expect(pinged(alone).filter(host => !silent.includes(host)).length).toBeGreaterThanOrEqual(4);
+  });
+});
+
 describe("a suspicion", () => {
   test("on one member's word alone kills nobody who answers", () => {
     const alone = new Alone(9);

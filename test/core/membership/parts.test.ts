@@ -237,6 +237,23 @@ describe("the table of members", () => {
     expect(new Set(successors)).toEqual(new Set(alive));
   });
 
+  test("has whoever comes after a suspect as successor once this host has found that silent", () => {
+    const [self, first, second] = Array.from({ length: 3 }, (_, index) => idOf(index)).sort();
+    const members = new Members(random());
+    for (const peer of [first!, second!]) {
+      members.add(new Member(peer, 0));
+      members.settle(members.get(peer)!, "suspect", 0);
+      members.get(peer)!.suspicion = new Suspicion(idOf(9), new Uint8Array(), 10, 0);
+    }
+    expect(members.successor(self!)?.peer).toBe(first);
+    members.get(first!)!.suspicion!.looked = true;
+    expect(members.successor(self!)?.peer).toBe(second);
+    members.get(second!)!.suspicion!.looked = true;
+    expect(members.successor(self!)).toBeUndefined();
+    members.settle(members.get(first!)!, "alive", 0);
+    expect(members.successor(self!)?.peer).toBe(first);
+  });
+
   test("counts the living and keeps the ring sorted through any changes", () => {
     const change = fc.tuple(fc.integer({ min: 0, max: 11 }), fc.constantFrom("alive", "dead", "suspect", "out"));
     fc.assert(
