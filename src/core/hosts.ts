@@ -10,6 +10,7 @@ import { packSafe, unpackSafe } from "../wire/msgpack.ts";
 import { authenticateCertificate, type Certificate } from "./identity/certificate.ts";
 import type { Vault } from "./identity/vault.ts";
 import type { Deadline, Millis, Outbox } from "./machine.ts";
+import { Memo } from "./memo.ts";
 import type { HostRecord } from "./overlay/records.ts";
 
 /** File of the state directory: known hosts and where they were, so that healing never depends on a seed. */
@@ -31,6 +32,9 @@ export interface KnownHost {
   /** Addresses told by others before its card arrived. */
   readonly hints: readonly Endpoint[];
 }
+
+/** One object for one certificate, its encoding beside it. */
+const certificates = new Memo<Pick<KnownHost, "certificate" | "certificateBytes">>(HOSTS_MAX);
 
 /** What is asked after every input is mostly this. */
 const NOBODY_FRESH: readonly PeerId[] = [];
@@ -85,7 +89,8 @@ export class Hosts {
     }
     if (known === undefined) this.#fresh.push(certificate.host);
     const blank = { record: undefined, proven: undefined, hints: [] };
-    this.#hosts.set(certificate.host, { ...blank, ...known, certificate, certificateBytes: bytes.slice() });
+    const kept = certificates.of(bytes, certificateBytes => ({ certificate, certificateBytes }))!;
+    this.#hosts.set(certificate.host, { ...blank, ...known, ...kept });
     this.#unsaved = true;
     return true;
   }

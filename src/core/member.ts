@@ -6,6 +6,7 @@ import { toHex } from "../wire/bytes.ts";
 import type { ControlMessage } from "../wire/control.ts";
 import type { Endpoint, PeerId } from "../wire/ids.ts";
 import type { StateSummary } from "../wire/messages/membership.ts";
+import type { OverlayMessage } from "../wire/messages/overlay.ts";
 import { Hosts } from "./hosts.ts";
 import type { Identity } from "./identity/identity.ts";
 import type { BootstrapMember } from "./identity/joinMessages.ts";
@@ -28,6 +29,9 @@ import { LEFT_TYPE } from "./replica/record.ts";
 import { Replica } from "./replica/replica.ts";
 import type { SessionIdentity } from "./session/context.ts";
 import { Sessions } from "./session/sessions.ts";
+
+/** Hosts heard of while the replica fetches wait this long at most: who knows how many there are does not dial the first hundred as if they were all. */
+const MEET_MS_MAX = 1_000;
 
 /** What the engine that carries this host's frames can do. */
 export interface EngineAbilities {
@@ -66,6 +70,9 @@ export class Member {
   readonly #planner: Planner;
   /** Hosts that said farewell in this turn. */
   readonly #departed = new Set<PeerId>();
+  /** Hosts heard of that membership does not know yet, and since when there are any. */
+  readonly #strangers = new Set<PeerId>();
+  #strangersSince: Millis = 0;
 
   constructor(identity: Identity, options: MemberOptions) {
     const { crypto, rng, keeper } = options;
@@ -92,7 +99,8 @@ export class Member {
     this.#gossip = new Gossip({
       replica: this.replica,
       rng,
-      shares: (peer, scope) => [...this.catalogue.attachmentsOf(peer)].some(({ vni }) => scopeOf(vni) === scope),
+      shares: (peer, scope) => this.catalogue.isAttached(peer, vniOf(scope)),
+      holders: scope => this.#holders(scope),
     });
     this.membership = new Membership({
       self: this.self,
@@ -116,9 +124,8 @@ export class Member {
       localMacs: options.localMacs,
     });
     this.loops = new Loops({ self: this.self });
-    const { self, catalogue, ownership, loops, membership } = this;
-    const local = options.networks;
-    this.#planner = new Planner({ self, catalogue, ownership, loops, local, alive: () => membership.alive() });
+    const { self, catalogue, ownership, loops } = this;
+    this.#planner = new Planner({ self, catalogue, ownership, loops, local: options.networks });
   }
 
   /** Takes up what was known before: hosts of the last life or of the join, and this host's own statements. */
@@ -167,11 +174,16 @@ export class Member {
       case "claim":
       case "claim-ack":
       case "claim-ask":
-        this.#planner.touch();
-        return this.ownership.handle(from, message, now, out);
+        return this.#overlay(from, message, now, out);
       default:
         return this.#options.keeper.handle(from, message, now, out);
     }
+  }
+
+  #overlay(from: PeerId, message: OverlayMessage, now: Millis, out: Outbox): void {
+    this.#planner.touch();
+    this.ownership.handle(from, message, now, out);
+    this.#gossip.claimed(from, now);
   }
 
   /** What the engine reports, but for controls and handshakes. */
@@ -216,7 +228,9 @@ export class Member {
   deadline(): Deadline | undefined {
     const { sessions, membership, ownership, loops, hosts } = this;
     const machines = [sessions, membership, this.#gossip, ownership, loops, hosts, this.#planner];
-    return machines.reduce<Deadline | undefined>((soonest, machine) => earlier(soonest, machine.deadline()), undefined);
+    const meeting =
+      this.#strangers.size === 0 ? undefined : { at: this.#strangersSince + MEET_MS_MAX, why: "strangers" };
+    return machines.reduce<Deadline | undefined>((soonest, machine) => earlier(soonest, machine.deadline()), meeting);
   }
 
   /** Each notice goes to every machine once. */
@@ -311,10 +325,11 @@ export class Member {
     switch (notice.kind) {
       case "session.up":
         this.hosts.prove(notice.peer, notice.endpoint);
+        if (this.#strangers.delete(notice.peer)) this.#introduce(notice.peer, now, out);
         return this.#planner.reach(notice.peer, true);
       case "member.alive":
       case "member.dead":
-        return this.#planner.census();
+        return this.#planner.census(notice.peer, notice.kind === "member.alive");
       case "record":
         return this.#onRecord(notice);
       case "owner.reset":
@@ -355,6 +370,7 @@ export class Member {
   }
 
   #forget(host: PeerId, why: string, now: Millis, out: Outbox): void {
+    this.#strangers.delete(host);
     this.membership.forget(host);
     this.sessions.forget(host, why, now, out);
     this.hosts.forget(host);
@@ -368,14 +384,29 @@ export class Member {
       this.#departed.clear();
     }
     for (const host of this.hosts.takeFresh()) {
-      if (host === this.self || !this.hosts.has(host)) continue;
-      if (this.replica.owners("").get(host)?.left === true) {
-        this.#forget(host, "left", now, out);
-        continue;
-      }
-      this.membership.know(host, now, out);
-      this.hosts.describe(host, this.catalogue.hosts().get(host));
+      if (this.#strangers.size === 0) this.#strangersSince = now;
+      this.#strangers.add(host);
     }
+    if (this.#strangers.size === 0) return;
+    if (this.#gossip.isFetching && now < this.#strangersSince + MEET_MS_MAX) return;
+    for (const host of this.#strangers) this.#introduce(host, now, out);
+    this.#strangers.clear();
+  }
+
+  #introduce(host: PeerId, now: Millis, out: Outbox): void {
+    if (host === this.self || !this.hosts.has(host)) return;
+    if (this.replica.owners("").get(host)?.left === true) {
+      this.#forget(host, "left", now, out);
+      return;
+    }
+    this.membership.know(host, now, out);
+    this.hosts.describe(host, this.catalogue.hosts().get(host));
+  }
+
+  #holders(scope: string): PeerId[] {
+    const vni = vniOf(scope);
+    const attached = vni === undefined ? [] : [...this.catalogue.attachments(vni)];
+    return attached.map(({ owner }) => owner).filter(owner => owner !== this.self && this.#planner.lives(owner));
   }
 
   #summary(peer: PeerId): StateSummary {

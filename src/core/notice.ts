@@ -30,8 +30,10 @@ export type Notice =
     }
   /** All records of `owner` in `scope` were replaced or dropped. */
   | { readonly kind: "owner.reset"; readonly owner: PeerId; readonly scope: string }
-  /** A local write that others should hear of at once. */
+  /** A record that others should hear of at once. */
   | { readonly kind: "record.fresh"; readonly record: Uint8Array; readonly key: string }
+  /** The same of a record that only the hosts of one network hold. */
+  | { readonly kind: "record.scoped"; readonly scope: string; readonly record: Uint8Array; readonly key: string }
   // identity
   | { readonly kind: "identity"; readonly why: "init" | "join" | "renewed" | "psk" | "issuer" | "left" | "evicted" }
   | { readonly kind: "revoked"; readonly peer: PeerId }

@@ -23,8 +23,6 @@ export interface PlannerParts {
   readonly ownership: Ownership;
   readonly loops: Loops;
   readonly local: LocalNetworks;
-  /** Members that are alive or suspect, without this host. */
-  readonly alive: () => readonly PeerId[];
 }
 
 export class Planner {
@@ -34,13 +32,14 @@ export class Planner {
   /** When the plan is to be made anew; undefined while nothing that it reads has changed. */
   #due: Millis | undefined = Number.NEGATIVE_INFINITY;
   #plannedAt: Millis = Number.NEGATIVE_INFINITY;
-  /** Made when it is asked for; one that was handed out never changes. */
-  #live: ReadonlySet<PeerId> | undefined;
+  /** Members that are alive or suspect, and this host. */
+  readonly #live: Set<PeerId>;
   /** Living hosts that no address of theirs leads to. */
   readonly #pathless = new Set<PeerId>();
 
   constructor(parts: PlannerParts) {
     this.#parts = parts;
+    this.#live = new Set([parts.self]);
   }
 
   get current(): Plan {
@@ -54,18 +53,25 @@ export class Planner {
 
   /** Something of others that the plan reads has changed: at once when that is the first for a while. */
   hear(): void {
-    const pauseMs = NEWS_MS + NEWS_MS_PER_HOST * this.#living().size;
+    const pauseMs = NEWS_MS + NEWS_MS_PER_HOST * this.#live.size;
     this.#due = Math.min(this.#due ?? Number.POSITIVE_INFINITY, this.#plannedAt + pauseMs);
   }
 
   /** Who lives has changed. */
-  census(): void {
-    this.#live = undefined;
+  census(host: PeerId, isAlive: boolean): void {
+    if (isAlive === this.#live.has(host)) return;
+    this.#bury(host);
+    if (isAlive) this.#live.add(host);
     this.hear();
   }
 
   deadline(): Deadline | undefined {
     return this.#due === undefined ? undefined : { at: this.#due, why: "plan" };
+  }
+
+  /** Whether the host is alive or suspect. */
+  lives(host: PeerId): boolean {
+    return this.#live.has(host);
   }
 
   /** To a host without a path nothing is sent: its frames count as `no-path` and not as waiting for a handshake. */
@@ -78,13 +84,13 @@ export class Planner {
 
   forget(host: PeerId): void {
     this.#pathless.delete(host);
-    this.#live = undefined;
+    this.#bury(host);
     this.touch();
   }
 
   /** Networks as the living hosts and this one state them. */
   networks(): readonly NetworkView[] {
-    return this.#parts.catalogue.networks(this.#living());
+    return this.#parts.catalogue.networks(this.#live);
   }
 
   /** Asks the engine for the difference between the last plan and what is known now. MAC ownership is open for what carries traffic, and nothing else. */
@@ -92,9 +98,8 @@ export class Planner {
     if (this.#due === undefined || now < this.#due) return;
     this.#due = undefined;
     this.#plannedAt = now;
-    const { self, catalogue, ownership, loops } = this.#parts;
-    const live = this.#living();
-    const networks = catalogue.networks(live);
+    const { self, ownership, loops } = this.#parts;
+    const networks = this.networks();
     out.notices.push(...conflictNotices(this.#networks, networks));
     this.#networks = networks;
     const local = this.#parts.local.attachments.map(localSegment);
@@ -104,7 +109,7 @@ export class Planner {
     ownership.segments(new Map(open.map(({ local: { vni, pinnedOnly } }) => [vni, { pinnedOnly }])), now, out);
     const next = plan({
       self,
-      live,
+      live: this.#live,
       endpoints: this.#endpoints(),
       networks,
       local,
@@ -126,9 +131,9 @@ export class Planner {
     return diff(this.#plan, EMPTY_PLAN);
   }
 
-  #living(): ReadonlySet<PeerId> {
-    this.#live ??= new Set([...this.#parts.alive(), this.#parts.self]);
-    return this.#live;
+  #bury(host: PeerId): void {
+    this.#live.delete(host);
+    this.#parts.catalogue.census(host);
   }
 
   #endpoints(): ReadonlyMap<PeerId, readonly Endpoint[]> {

@@ -4,10 +4,10 @@
  */
 
 import { Broadcasts } from "../../src/core/membership/broadcasts.ts";
-import { Membership } from "../../src/core/membership/membership.ts";
 import { Suspicion } from "../../src/core/membership/suspicion.ts";
 import { Verdicts } from "../../src/core/membership/verdicts.ts";
 import { type Claim, OwnerTable } from "../../src/core/overlay/owners.ts";
+import { Planner } from "../../src/core/planner.ts";
 import { Gossip } from "../../src/core/replica/gossip.ts";
 import { OwnerSet } from "../../src/core/replica/ownerSet.ts";
 import { Replica } from "../../src/core/replica/replica.ts";
@@ -145,11 +145,11 @@ export const BREAKS: Readonly<Record<string, Break>> = {
     what: "dead hosts stay in the flood lists",
     plant: () =>
       replace(
-        Membership.prototype,
-        "alive",
-        () =>
-          function () {
-            return [...this.members()].map(({ peer }: { peer: PeerId }) => peer);
+        Planner.prototype,
+        "census",
+        old =>
+          function (host, isAlive) {
+            if (isAlive) old.call(this, host, isAlive);
           },
       ),
   },

@@ -19,9 +19,17 @@ export class Trace {
 
   bytes(bytes: Uint8Array): void {
     const whole = bytes.length & ~3;
+    let a = this.#a;
+    let b = this.#b;
     for (let i = 0; i < whole; i += 4) {
-      this.#mix(bytes[i]! | (bytes[i + 1]! << 8) | (bytes[i + 2]! << 16) | (bytes[i + 3]! << 24));
+      const word = bytes[i]! | (bytes[i + 1]! << 8) | (bytes[i + 2]! << 16) | (bytes[i + 3]! << 24);
+      a = Math.imul(a ^ word, PRIME);
+      a ^= a >>> 15;
+      b = Math.imul(b ^ word, PRIME_2);
+      b ^= b >>> 13;
     }
+    this.#a = a;
+    this.#b = b;
     for (let i = whole; i < bytes.length; i++) this.#mix(bytes[i]!);
     this.#mix(bytes.length);
   }

@@ -16,6 +16,9 @@ interface Entry {
 
 export class Broadcasts {
   readonly #byKey = new Map<string, Entry>();
+  readonly #byAbout = new Map<string, Set<Entry>>();
+  /** How many become old news. */
+  #mortal = 0;
   /** Entries by how often they were sent: a set keeps the order in which they came to that level. */
   readonly #levels: Set<Entry>[] = [];
 
@@ -30,15 +33,27 @@ export class Broadcasts {
     const entry: Entry = { key, about, bytes, until, sent: 0 };
     this.#byKey.set(key, entry);
     this.#level(0).add(entry);
+    if (until !== Number.POSITIVE_INFINITY) this.#mortal++;
+    if (about === "") return;
+    const others = this.#byAbout.get(about);
+    if (others === undefined) this.#byAbout.set(about, new Set([entry]));
+    else others.add(entry);
+  }
+
+  /** Somebody said the same: one time less that it has to be said. */
+  echo(key: string, limit: number): void {
+    const entry = this.#byKey.get(key);
+    if (entry !== undefined) this.#sent(entry, limit);
   }
 
   /** Takes away every rumor about one subject: newer word of it has come. */
   drop(about: string): void {
-    for (const entry of this.#byKey.values()) if (entry.about === about) this.#remove(entry);
+    for (const entry of [...(this.#byAbout.get(about) ?? [])]) this.#remove(entry);
   }
 
   /** Takes away what is old news. */
   expire(now: Millis): void {
+    if (this.#mortal === 0) return;
     for (const entry of this.#byKey.values()) if (entry.until < now) this.#remove(entry);
   }
 
@@ -56,16 +71,23 @@ export class Broadcasts {
   }
 
   #sent(entry: Entry, limit: number): void {
+    if (entry.sent + 1 >= limit) {
+      this.#remove(entry);
+      return;
+    }
     this.#level(entry.sent).delete(entry);
     entry.sent++;
-    if (entry.sent >= limit) this.#byKey.delete(entry.key);
-    else this.#level(entry.sent).add(entry);
+    this.#level(entry.sent).add(entry);
   }
 
   #remove(entry: Entry | undefined): void {
     if (entry === undefined) return;
     this.#byKey.delete(entry.key);
     this.#level(entry.sent).delete(entry);
+    if (entry.until !== Number.POSITIVE_INFINITY) this.#mortal--;
+    const others = this.#byAbout.get(entry.about);
+    others?.delete(entry);
+    if (others?.size === 0) this.#byAbout.delete(entry.about);
   }
 
   #mostSent(): Entry | undefined {

@@ -5,9 +5,9 @@
 
 import type { PeerId } from "../../wire/ids.ts";
 import type { Millis, Outbox } from "../machine.ts";
-import type { Context } from "./context.ts";
+import { type Context, hostsOf, isMesh } from "./context.ts";
 import type { Member } from "./member.ts";
-import { REFUTE_MS, WORD_MS } from "./params.ts";
+import { REFUTE_MS, retransmits, WORD_MS } from "./params.ts";
 import { decodeRumor, encodeAlive, INCARNATION_MAX, type SignedRumor, verifyRumor } from "./rumor.ts";
 import { Seen } from "./seen.ts";
 import type { Timer } from "./timers.ts";
@@ -95,6 +95,7 @@ export class Hearsay {
     out: Outbox,
   ): void {
     const seen = this.#seen.has(key, now);
+    if (seen) this.#echoed(rumor);
     if (seen && !this.#confirms(rumor)) return;
     const signer = rumor.kind === "suspect" ? rumor.accuser : rumor.subject;
     if (rumor.kind === "suspect" && signer === this.#context.options.self) return;
@@ -105,6 +106,13 @@ export class Hearsay {
     const kept = item.slice();
     if (rumor.kind === "suspect") this.#suspected(rumor, kept, spread, now, out);
     else this.#spoken(rumor, kept, now, out);
+  }
+
+  /** In a large cluster everybody says everything; who hears again what it is passing on need not say it as often itself. */
+  #echoed(rumor: SignedRumor): void {
+    if (isMesh(this.#context)) return;
+    const key = rumor.kind === "alive" ? `alive ${rumor.subject}` : `suspect ${rumor.subject} ${rumor.accuser}`;
+    this.#context.broadcasts.echo(key, retransmits(hostsOf(this.#context)));
   }
 
   /** An old accusation never begins a suspicion again, but it counts in one that has begun. */

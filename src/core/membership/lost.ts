@@ -56,6 +56,11 @@ export class Lost {
     this.#context.probes.start(member.peer, member.vouched, now, out);
   }
 
+  /** It was hurried when it seemed to be one of few; by now there are too many for a session with each, and its turn comes. */
+  #canWait(member: Member): boolean {
+    return member.state === "unknown" && !member.vouched && !isMesh(this.#context);
+  }
+
   #hurryOn(now: Millis): void {
     if (this.#eager.size === 0 || this.#eagerTimer !== undefined) return;
     const waitMs = isMesh(this.#context) ? EAGER_MS.mesh : EAGER_MS.demand;
@@ -67,7 +72,7 @@ export class Lost {
     for (const peer of this.#eager) {
       this.#eager.delete(peer);
       const member = this.#context.members.get(peer);
-      if (member === undefined || member.state === "alive") continue;
+      if (member === undefined || member.state === "alive" || this.#canWait(member)) continue;
       this.#try(member, now, out);
       break;
     }

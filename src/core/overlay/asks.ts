@@ -4,7 +4,7 @@ import type { Rng } from "../../crypto/crypto.ts";
 import type { Mac, PeerId, Vni } from "../../wire/ids.ts";
 import type { Deadline, Millis, Outbox } from "../machine.ts";
 import { Agenda } from "./agenda.ts";
-import { ASK_INTERVAL_MS, ASK_PATIENCE_MS, ASKS_MAX } from "./limits.ts";
+import { ASK_INTERVAL_MS, ASK_PATIENCE_MS, ASK_STEP_MS, ASKS_MAX } from "./limits.ts";
 import { type Spot, spotKey, spotOf } from "./spot.ts";
 
 export class Asks {
@@ -32,7 +32,9 @@ export class Asks {
     const key = spotKey(vni, mac);
     if (this.#waiting.has(key) || this.#waiting.size >= ASKS_MAX) return;
     const spreadMs = Math.floor((this.#rng(1)[0]! * ASK_PATIENCE_MS) / 256);
-    this.#waiting.set(key, now + ASK_PATIENCE_MS + spreadMs);
+    // A bridge full of stations speaks up at once: whole steps of time make one look of what would be hundreds.
+    const at = now + ASK_PATIENCE_MS + spreadMs;
+    this.#waiting.set(key, Math.ceil(at / ASK_STEP_MS) * ASK_STEP_MS);
     this.#of.set(key, peer);
   }
 

@@ -3,7 +3,7 @@
 import type { Crypto } from "../../crypto/crypto.ts";
 import type { Endpoint, PeerId, Vni } from "../../wire/ids.ts";
 import type { Notice } from "../notice.ts";
-import { type Attachment, definitionDigest, type NetworkView, networks, type Statement } from "./networks.ts";
+import { type Attachment, definitionDigest, NetworkIndex, type NetworkView, type Statement } from "./networks.ts";
 import { CLUSTER_SCOPE, type HostRecord, parseRecord, type TypedRecord } from "./records.ts";
 
 /** What is visible in the replica of one owner and scope. */
@@ -19,6 +19,12 @@ export interface CatalogueOptions {
   readonly source: RecordSource;
 }
 
+type NetworkRecord = Extract<TypedRecord, { readonly type: "network" }>;
+type Defined = Pick<Statement, "definition" | "digest">;
+
+/** A record that is read again says the same. */
+const defined = new WeakMap<NetworkRecord, Defined>();
+
 export class Catalogue {
   readonly #crypto: Crypto;
   readonly #source: RecordSource;
@@ -28,7 +34,8 @@ export class Catalogue {
   readonly #attachedTo = new Map<Vni, Map<PeerId, Attachment>>();
   /** What is handed out is never changed afterwards: a change drops it and the next reader makes it anew. */
   #endpoints: ReadonlyMap<PeerId, readonly Endpoint[]> | undefined;
-  #networks: { readonly live: ReadonlySet<PeerId>; readonly views: readonly NetworkView[] } | undefined;
+  readonly #networks = new NetworkIndex();
+  #live: ReadonlySet<PeerId> = new Set();
 
   constructor(options: CatalogueOptions) {
     this.#crypto = options.crypto;
@@ -64,18 +71,28 @@ export class Catalogue {
     return this.#attachedTo.get(vni)?.values() ?? [];
   }
 
+  isAttached(peer: PeerId, vni: Vni | undefined): boolean {
+    return vni !== undefined && this.#attachedTo.get(vni)?.has(peer) === true;
+  }
+
   /** What one host is attached to. */
   attachmentsOf(peer: PeerId): Iterable<Attachment> {
     return this.#attachments.get(peer)?.values() ?? [];
   }
 
-  /** All networks as `live` hosts state them, a set that nobody changes any more; the same array until a statement, an attachment or the set of live hosts changes. */
+  /**
+   * All networks as `live` hosts state them; the same array until a statement, an attachment or the set of live hosts changes. Of changes within the
+   * set itself `census` is told.
+   */
   networks(live: ReadonlySet<PeerId>): readonly NetworkView[] {
-    if (this.#networks === undefined || (this.#networks.live !== live && !sameSet(this.#networks.live, live))) {
-      const views = networks(this.statements(), vni => this.attachments(vni), live);
-      this.#networks = { live, views };
-    }
-    return this.#networks.views;
+    if (this.#live !== live && !sameSet(this.#live, live)) this.#networks.touchAll();
+    this.#live = live;
+    return this.#networks.views(vni => this.attachments(vni), live);
+  }
+
+  /** The host has come to life or died. */
+  census(peer: PeerId): void {
+    for (const { digest } of this.#statements.get(peer)?.values() ?? []) this.#networks.touch(digest);
   }
 
   #take(owner: PeerId, type: string, key: string, value: Uint8Array | undefined): boolean {
@@ -92,17 +109,17 @@ export class Catalogue {
         this.#endpoints = undefined;
         return;
       case "network": {
-        const { type: _, ...definition } = record;
-        const digest = definitionDigest(this.#crypto, definition);
-        within(this.#statements, owner).set(definition.name, { owner, definition, digest });
-        this.#networks = undefined;
+        const { definition, digest } = this.#defined(record);
+        const statement = { owner, definition, digest };
+        within(this.#statements, owner).set(definition.name, statement);
+        this.#networks.state(statement);
         return;
       }
       case "attachment": {
         const attachment = { owner, vni: record.vni, network: record.network };
         within(this.#attachments, owner).set(record.vni, attachment);
         within(this.#attachedTo, record.vni).set(owner, attachment);
-        this.#networks = undefined;
+        this.#networks.touchVni(record.vni);
         return;
       }
       case "revocation":
@@ -113,21 +130,38 @@ export class Catalogue {
     }
   }
 
+  #defined(record: NetworkRecord): Defined {
+    let known = defined.get(record);
+    if (known === undefined) {
+      const { type: _, ...definition } = record;
+      known = { definition, digest: definitionDigest(this.#crypto, definition) };
+      defined.set(record, known);
+    }
+    return known;
+  }
+
   #remove(owner: PeerId, type: string, key: string): void {
     if (type === "host" && this.#hosts.delete(owner)) this.#endpoints = undefined;
-    if (type === "network" && without(this.#statements, owner, key)) this.#networks = undefined;
+    if (type === "network") this.#unstate(owner, key);
     if (type === "attachment") this.#detach(owner, Number(key) as Vni);
   }
 
   #detach(owner: PeerId, vni: Vni): void {
     if (!without(this.#attachments, owner, vni)) return;
     without(this.#attachedTo, vni, owner);
-    this.#networks = undefined;
+    this.#networks.touchVni(vni);
+  }
+
+  #unstate(owner: PeerId, name: string): void {
+    const statement = this.#statements.get(owner)?.get(name);
+    if (statement === undefined) return;
+    without(this.#statements, owner, name);
+    this.#networks.withdraw(statement);
   }
 
   #reload(owner: PeerId): void {
     this.#remove(owner, "host", "");
-    if (this.#statements.delete(owner)) this.#networks = undefined;
+    for (const name of [...(this.#statements.get(owner)?.keys() ?? [])]) this.#unstate(owner, name);
     for (const { vni } of [...this.attachmentsOf(owner)]) this.#detach(owner, vni);
     for (const { type, key, value } of this.#source.records(CLUSTER_SCOPE, owner)) this.#take(owner, type, key, value);
   }

@@ -27,10 +27,11 @@ type Endpoints = ReadonlyMap<PeerId, readonly Endpoint[]>;
 type Placed = { readonly at: PeerId | "local"; readonly kind: MacKind };
 
 function diffPeers(before: Endpoints, after: Endpoints, commands: EngineCommand[]): void {
-  for (const peer of ascending(new Set([...before.keys(), ...after.keys()]))) {
-    const old = before.get(peer) ?? [];
-    const endpoints = after.get(peer) ?? [];
-    if (!sameList(old, endpoints)) commands.push({ do: "peer.endpoints", peer, endpoints });
+  const changed: PeerId[] = [];
+  for (const [peer, endpoints] of after) if (!sameList(before.get(peer) ?? [], endpoints)) changed.push(peer);
+  for (const [peer, endpoints] of before) if (endpoints.length > 0 && !after.has(peer)) changed.push(peer);
+  for (const peer of ascending(changed)) {
+    commands.push({ do: "peer.endpoints", peer, endpoints: after.get(peer) ?? [] });
   }
 }
 

@@ -46,6 +46,7 @@ export const FRESH_CLAIMS_PER_S = 2_000;
 export const ASK_INTERVAL_MS = 1_000;
 /** A source MAC without record: gossip gets this long, and every host adds up to as much again so that they do not all ask at once. */
 export const ASK_PATIENCE_MS = 400;
+export const ASK_STEP_MS = 25;
 /** MACs asked for, or about to be, at once. */
 export const ASKS_MAX = 1_024;
 

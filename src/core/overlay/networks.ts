@@ -138,6 +138,75 @@ export function conflictNotices(before: readonly NetworkView[], after: readonly 
     .map(name => ({ kind: "event", code: "network.conflict", name }));
 }
 
+/** `networks`, kept: of a thousand hosts' statements only those are looked at again that a change concerns. */
+export class NetworkIndex {
+  readonly #stated = new Map<string, Map<PeerId, Statement>>();
+  /** What a live host states, and how it was shown last. */
+  readonly #groups = new Map<string, Group>();
+  readonly #shown = new Map<string, NetworkView>();
+  /** Digests whose statements, attachments or living hosts have changed. */
+  readonly #stale = new Set<string>();
+  #views: readonly NetworkView[] = [];
+
+  state(statement: Statement): void {
+    const { digest, owner } = statement;
+    const known = this.#stated.get(digest);
+    if (known === undefined) this.#stated.set(digest, new Map([[owner, statement]]));
+    else known.set(owner, statement);
+    this.#stale.add(digest);
+  }
+
+  withdraw({ digest, owner }: Statement): void {
+    const known = this.#stated.get(digest);
+    known?.delete(owner);
+    if (known?.size === 0) this.#stated.delete(digest);
+    this.#stale.add(digest);
+  }
+
+  /** Somebody who states it has come to life or died. */
+  touch(digest: string): void {
+    this.#stale.add(digest);
+  }
+
+  /** Who is attached has changed. */
+  touchVni(vni: Vni): void {
+    for (const { digest, definition } of this.#groups.values()) if (definition.vni === vni) this.#stale.add(digest);
+  }
+
+  touchAll(): void {
+    for (const digest of this.#stated.keys()) this.#stale.add(digest);
+  }
+
+  /** The same array until something is touched. */
+  views(attachments: (vni: Vni) => Iterable<Attachment>, live: ReadonlySet<PeerId>): readonly NetworkView[] {
+    if (this.#stale.size === 0) return this.#views;
+    const isContested = this.#regroup(live);
+    const groups = ascending(this.#groups.values());
+    const contest = new Contest(groups);
+    for (const found of groups) {
+      if (isContested || this.#stale.has(found.digest))
+        this.#shown.set(found.digest, view(found, contest, attachments, live));
+    }
+    this.#stale.clear();
+    this.#views = groups.map(({ digest }) => this.#shown.get(digest)!).sort(byName);
+    return this.#views;
+  }
+
+  /** True when a definition has come, gone or changed, which others may be in conflict with. */
+  #regroup(live: ReadonlySet<PeerId>): boolean {
+    let isContested = false;
+    for (const digest of this.#stale) {
+      const before = this.#groups.get(digest);
+      const [found] = group(this.#stated.get(digest)?.values() ?? [], live);
+      if (found === undefined) this.#groups.delete(digest);
+      else this.#groups.set(digest, found);
+      if (found === undefined) this.#shown.delete(digest);
+      isContested ||= (before === undefined) !== (found === undefined) || before?.definition !== found?.definition;
+    }
+    return isContested;
+  }
+}
+
 interface Group {
   readonly digest: string;
   definition: NetworkDefinition;
@@ -147,27 +216,34 @@ interface Group {
 /** Live statements by content, in ascending order of digest: the order in which a conflict is decided. */
 function group(statements: Iterable<Statement>, live: ReadonlySet<PeerId>): Group[] {
   const groups = new Map<string, Group>();
-  for (const { owner, definition, digest } of statements) {
-    if (!live.has(owner)) continue;
-    const known = groups.get(digest);
-    if (known === undefined) groups.set(digest, { digest, definition, statedBy: new Set([owner]) });
-    else {
-      known.definition = merge(known.definition, definition);
-      known.statedBy.add(owner);
-    }
+  for (const statement of statements) {
+    if (!live.has(statement.owner)) continue;
+    const known = groups.get(statement.digest);
+    if (known === undefined) groups.set(statement.digest, grouped(statement));
+    else join(known, statement);
   }
-  return [...groups.values()].sort((a, b) => (a.digest < b.digest ? -1 : 1));
+  return ascending(groups.values());
 }
 
-/** Two definitions of one content. */
+function grouped({ owner, definition, digest }: Statement): Group {
+  return { digest, definition, statedBy: new Set([owner]) };
+}
+
+function join(known: Group, { owner, definition }: Statement): void {
+  known.definition = merge(known.definition, definition);
+  known.statedBy.add(owner);
+}
+
+function ascending(groups: Iterable<Group>): Group[] {
+  return [...groups].sort((a, b) => (a.digest < b.digest ? -1 : 1));
+}
+
+/** Two definitions of one content; the first itself where the second adds nothing. */
 function merge(a: NetworkDefinition, b: NetworkDefinition): NetworkDefinition {
   const founder = a.founder < b.founder ? a.founder : b.founder;
-  if (a.created === undefined && b.created === undefined) return { ...a, founder };
-  return {
-    ...a,
-    founder,
-    created: Math.min(a.created ?? Number.MAX_SAFE_INTEGER, b.created ?? Number.MAX_SAFE_INTEGER),
-  };
+  const created = Math.min(a.created ?? Number.MAX_SAFE_INTEGER, b.created ?? Number.MAX_SAFE_INTEGER);
+  if (founder === a.founder && (created === a.created || created === Number.MAX_SAFE_INTEGER)) return a;
+  return created === Number.MAX_SAFE_INTEGER ? { ...a, founder } : { ...a, founder, created };
 }
 
 /**

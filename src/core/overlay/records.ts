@@ -100,8 +100,20 @@ export interface RawRecord {
   readonly value: Uint8Array;
 }
 
-/** undefined for an unknown type, a scope or key that does not belong to it, and any value out of bounds. Never throws. */
+/** A value read before: records are held as they came, and each reader asks anew. */
+const read = new WeakMap<Uint8Array, { readonly name: string; readonly record: TypedRecord | undefined }>();
+
+/** undefined for an unknown type, a scope or key that does not belong to it, and any value out of bounds. Never throws. Nobody changes `value`. */
 export function parseRecord(scope: string, type: string, key: string, value: Uint8Array): TypedRecord | undefined {
+  const name = `${scope} ${type} ${key}`;
+  const known = read.get(value);
+  if (known?.name === name) return known.record;
+  const record = readRecord(scope, type, key, value);
+  read.set(value, { name, record });
+  return record;
+}
+
+function readRecord(scope: string, type: string, key: string, value: Uint8Array): TypedRecord | undefined {
   const raw = unpackSafe(value, { maxBytes: VALUE_BYTES_MAX, maxDepth: 3, maxItems: 64 });
   if (raw === undefined) return undefined;
   if (type === "mac") return vniOf(scope) === undefined ? undefined : parseMacRecord(key, raw);

@@ -17,40 +17,42 @@ export interface WaitingGap extends Gap {
 
 export class Gaps {
   readonly #gaps = new Map<string, WaitingGap>();
+  /** No gap is due before this. */
+  #next: Millis = Number.POSITIVE_INFINITY;
 
   /** A version is missing before one that is known. */
   missing(gap: Gap, from: PeerId | undefined, now: Millis): void {
     this.#add({ ...gap, at: now + GAP_MS, from, record: undefined, asked: false });
   }
 
-  /** A record came whose owner is unknown: only who sent it can help, at once. */
-  stranger(gap: Gap, from: PeerId, record: Uint8Array, now: Millis): void {
-    this.#add({ ...gap, at: now, from, record, asked: false });
+  /** A record came whose owner is unknown: only who sent it can help, unless the owner comes with what is being pulled until `at`. */
+  stranger(gap: Gap, from: PeerId, record: Uint8Array, at: Millis): void {
+    this.#add({ ...gap, at, from, record, asked: false });
   }
 
   /** Takes out what is to be asked for now. A gap with a record stays for a while, until its owner has been pulled. */
   due(now: Millis): WaitingGap[] {
     const due: WaitingGap[] = [];
+    if (now < this.#next) return due;
+    this.#next = Number.POSITIVE_INFINITY;
     for (const [name, gap] of this.#gaps) {
-      if (gap.at > now) continue;
-      if (!gap.asked) due.push(gap);
-      if (gap.asked || gap.record === undefined) this.#gaps.delete(name);
-      else this.#gaps.set(name, { ...gap, at: now + REFUSED_MS, asked: true });
+      const isDue = gap.at <= now;
+      if (isDue && !gap.asked) due.push(gap);
+      if (isDue && (gap.asked || gap.record === undefined)) this.#gaps.delete(name);
+      else this.#put(name, isDue ? { ...gap, at: now + REFUSED_MS, asked: true } : gap);
     }
     return due;
   }
 
-  /** The owner was pulled: the record that waited for that, if any. */
+  /** The owner was pulled: the record that waited for that, if it was asked for because of it. What came with many others is no news. */
   pulled(scope: string, owner: PeerId): Uint8Array | undefined {
     const gap = this.#gaps.get(nameOf(scope, owner));
     if (gap?.record !== undefined) this.#gaps.delete(nameOf(scope, owner));
-    return gap?.record;
+    return gap?.asked === true ? gap.record : undefined;
   }
 
   deadline(): Deadline | undefined {
-    let at = Number.POSITIVE_INFINITY;
-    for (const gap of this.#gaps.values()) if (gap.at < at) at = gap.at;
-    return at === Number.POSITIVE_INFINITY ? undefined : { at, why: "version missing" };
+    return this.#gaps.size === 0 ? undefined : { at: this.#next, why: "version missing" };
   }
 
   /** The first time counts, so that a busy owner's gaps are not put off for ever; the newest version does too. */
@@ -59,7 +61,12 @@ export class Gaps {
     const before = this.#gaps.get(name);
     if (before === undefined && this.#gaps.size >= GAPS_MAX) return;
     const waiting = before !== undefined && !before.asked;
-    this.#gaps.set(name, waiting ? { ...gap, at: Math.min(gap.at, before.at), whole: gap.whole || before.whole } : gap);
+    this.#put(name, waiting ? { ...gap, at: Math.min(gap.at, before.at), whole: gap.whole || before.whole } : gap);
+  }
+
+  #put(name: string, gap: WaitingGap): void {
+    this.#gaps.set(name, gap);
+    this.#next = Math.min(this.#next, gap.at);
   }
 }
 

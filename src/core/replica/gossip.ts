@@ -13,10 +13,12 @@ import {
 import { type Deadline, earlier, type Machine, type Millis, type Outbox } from "../machine.ts";
 import type { Notice } from "../notice.ts";
 import { deltas } from "./delta.ts";
-import { bucketOf, differingBuckets } from "./digest.ts";
+import { differingBuckets } from "./digest.ts";
 import { Gaps, type WaitingGap } from "./gaps.ts";
 import {
   BATCHES_IN_FLIGHT,
+  COMPARE_MS_MAX,
+  COMPARE_MS_PER_OWNER,
   DIGEST_ANSWER_MS,
   DIGEST_MS,
   DOUBT_MS,
@@ -24,11 +26,13 @@ import {
   FRESH_PEERS,
   FRESH_TRIES,
   FULL_MS,
+  GAP_MS,
   MISMATCH_MS,
   MISMATCH_MS_MAX,
   OWNERS_BATCHES,
   PULLS_SERVED_PER_S,
 } from "./limits.ts";
+import { Murmurs } from "./murmurs.ts";
 import { Pulls } from "./pulls.ts";
 import type { Replica } from "./replica.ts";
 import { compareStates, type OwnerEntry, packEntries, unpackEntries, unpackWants } from "./states.ts";
@@ -38,13 +42,16 @@ export interface GossipOptions {
   readonly rng: Rng;
   /** Whether `peer` holds a network's scope, as far as is known. The cluster's is everybody's. */
   readonly shares: (peer: PeerId, scope: string) => boolean;
+  /** Living hosts that hold a network's scope, without this one. */
+  readonly holders: (scope: string) => readonly PeerId[];
 }
 
 /** A host we have a session with. */
 interface PeerState {
   readonly peer: PeerId;
-  readonly digestAt: Map<string, Millis>;
-  readonly answeredAt: Map<string, Millis>;
+  /** By scope; most peers are never compared with. */
+  digestAt: Map<string, Millis> | undefined;
+  answeredAt: Map<string, Millis> | undefined;
   servedFrom: Millis;
   served: number;
 }
@@ -55,6 +62,8 @@ export class Gossip implements Machine<ReplicaMessage> {
   readonly #replica: Replica;
   readonly #rng: Rng;
   readonly #shares: GossipOptions["shares"];
+  readonly #holders: GossipOptions["holders"];
+  readonly #murmurs = new Murmurs();
   readonly #pulls: Pulls;
   readonly #peers = new Map<PeerId, PeerState>();
   readonly #gaps = new Gaps();
@@ -66,6 +75,9 @@ export class Gossip implements Machine<ReplicaMessage> {
   readonly #mismatchAt = new Map<string, Millis>();
   /** Scopes of networks whose hash differed from a peer's: looked at once more at a time. */
   readonly #doubts = new Map<string, { readonly at: Millis; readonly peer: PeerId; readonly hash: Uint8Array }>();
+  /** When each scope was last compared by our own choice, and with whom it is to be compared next. */
+  readonly #comparedAt = new Map<string, Millis>();
+  readonly #owed = new Map<string, PeerId>();
   #returnedAt = Number.NEGATIVE_INFINITY;
   /** When each scope's hash went out last, counted in summaries. */
   readonly #told = new Map<string, number>();
@@ -73,10 +85,11 @@ export class Gossip implements Machine<ReplicaMessage> {
   #fullAt: Millis | undefined;
   #turn = 0;
 
-  constructor({ replica, rng, shares }: GossipOptions) {
+  constructor({ replica, rng, shares, holders }: GossipOptions) {
     this.#replica = replica;
     this.#rng = rng;
     this.#shares = (peer, scope) => scope === "" || shares(peer, scope);
+    this.#holders = holders;
     this.#pulls = new Pulls(replica, (item, out) => this.#pulled(item.scope, item.owner, out));
   }
 
@@ -99,6 +112,11 @@ export class Gossip implements Machine<ReplicaMessage> {
     return stalest;
   }
 
+  /** Whether the cluster's records are on their way from somebody. */
+  get isFetching(): boolean {
+    return this.#pulls.isBusy("");
+  }
+
   handle(from: PeerId, message: ReplicaMessage, now: Millis, out: Outbox): void {
     if (!this.#replica.holds(message.scope)) return;
     switch (message.t) {
@@ -114,6 +132,7 @@ export class Gossip implements Machine<ReplicaMessage> {
       case "delta":
         this.#pulls.take(from, message, now, out);
         this.#collectGaps(undefined, now);
+        this.#compareOwed(now, out);
         break;
       default:
         message satisfies never;
@@ -138,6 +157,9 @@ export class Gossip implements Machine<ReplicaMessage> {
       case "rumor":
         this.#heardRumor(notice.from, notice.record, now, out);
         break;
+      case "record.scoped":
+        this.#murmurs.add(notice.scope, notice.key, notice.record);
+        break;
       default:
         break;
     }
@@ -150,6 +172,8 @@ export class Gossip implements Machine<ReplicaMessage> {
     this.#greetScopes(now, out);
     this.#resolveDoubts(now, out);
     this.#pulls.tick(now, out);
+    this.#compareOwed(now, out);
+    this.#murmurs.tick(this.#holders, (from, count) => this.#sample(from, count), now, out);
     if (this.#fullAt === undefined) this.#fullAt = now + Math.floor(FULL_MS * this.#random());
     if (now >= this.#fullAt) this.#compareFully(now, out);
   }
@@ -158,8 +182,10 @@ export class Gossip implements Machine<ReplicaMessage> {
     let next = earlier(this.#replica.deadline(), this.#pulls.deadline());
     next = earlier(next, { at: this.#fullAt ?? 0, why: "full comparison" });
     if (this.#replica.hasGaps) next = earlier(next, { at: 0, why: "versions found missing" });
-    next = earlier(next, this.#gaps.deadline());
+    next = earlier(earlier(next, this.#gaps.deadline()), this.#murmurs.deadline());
     for (const { at } of this.#doubts.values()) next = earlier(next, { at, why: "a network's hash that differed" });
+    for (const scope of this.#owed.keys())
+      next = earlier(next, { at: this.#comparableAt(scope), why: "comparison owed" });
     for (const scope of this.#replica.scopes()) {
       const state = this.#scopes.get(scope);
       if (state === undefined || state.at !== undefined)
@@ -168,17 +194,40 @@ export class Gossip implements Machine<ReplicaMessage> {
     return next;
   }
 
-  /** Compares one scope with a peer now, unless that was done within the last second. */
+  /**
+   * Compares one scope with a peer, unless that was done within the last second. The answer costs as much as the scope has owners, and is waste while
+   * what another one told is still on its way: until then only the latest peer is kept in mind.
+   */
   compare(peer: PeerId, scope: string, now: Millis, out: Outbox): void {
+    if (now < this.#comparableAt(scope)) {
+      this.#owed.set(scope, peer);
+      return;
+    }
     const buckets = this.#replica.buckets(scope);
-    if (buckets !== undefined) this.#sendDigest(peer, scope, buckets, now, out);
+    if (buckets === undefined || !this.#sendDigest(peer, scope, buckets, now, out)) return;
+    this.#owed.delete(scope);
+    this.#comparedAt.set(scope, now);
+  }
+
+  #comparableAt(scope: string): Millis {
+    const last = this.#comparedAt.get(scope);
+    if (last === undefined) return Number.NEGATIVE_INFINITY;
+    if (this.#pulls.isBusy(scope)) return last + COMPARE_MS_MAX;
+    return last + Math.min(COMPARE_MS_MAX, this.#replica.owners(scope).size * COMPARE_MS_PER_OWNER);
+  }
+
+  #compareOwed(now: Millis, out: Outbox): void {
+    for (const [scope, peer] of this.#owed) {
+      if (now < this.#comparableAt(scope)) continue;
+      this.#owed.delete(scope);
+      this.compare(peer, scope, now, out);
+    }
   }
 
   #connected(peer: PeerId, now: Millis, out: Outbox): void {
     // A rekeyed session is no new peer.
     if (this.#peers.has(peer)) return;
-    const maps = { digestAt: new Map(), answeredAt: new Map() };
-    this.#peers.set(peer, { peer, ...maps, servedFrom: now, served: 0 });
+    this.#peers.set(peer, { peer, digestAt: undefined, answeredAt: undefined, servedFrom: now, served: 0 });
     for (const scope of this.#replica.scopes()) if (this.#shares(peer, scope)) this.compare(peer, scope, now, out);
   }
 
@@ -221,24 +270,27 @@ export class Gossip implements Machine<ReplicaMessage> {
     for (const scope of this.#replica.scopes()) if (this.#shares(peer, scope)) this.compare(peer, scope, now, out);
   }
 
-  #sendDigest(peer: PeerId, scope: string, buckets: Uint8Array, now: Millis, out: Outbox): void {
+  #sendDigest(peer: PeerId, scope: string, buckets: Uint8Array, now: Millis, out: Outbox): boolean {
     const state = this.#peers.get(peer);
-    const before = state?.digestAt.get(scope);
-    if (state === undefined || (before !== undefined && now - before < DIGEST_MS)) return;
+    const before = state?.digestAt?.get(scope);
+    if (state === undefined || (before !== undefined && now - before < DIGEST_MS)) return false;
+    state.digestAt ??= new Map();
     state.digestAt.set(scope, now);
     this.#mismatchAt.delete(scope);
     out.controls.push({ to: peer, message: { t: "digest", scope, buckets } });
+    return true;
   }
 
   /** Tells our owners in the buckets that differ, and asks back, so that both sides learn. */
   #answerDigest(from: PeerId, scope: string, theirs: Uint8Array, now: Millis, out: Outbox): void {
     const state = this.#peers.get(from);
-    const before = state?.answeredAt.get(scope);
+    const before = state?.answeredAt?.get(scope);
     if (state === undefined || (before !== undefined && now - before < DIGEST_ANSWER_MS)) return;
     this.#greeted(scope);
     const ours = this.#replica.buckets(scope)!;
     const differing = differingBuckets(ours, theirs);
     if (differing.size === 0) return;
+    state.answeredAt ??= new Map();
     state.answeredAt.set(scope, now);
     this.#sendEntries(from, scope, this.#entriesIn(scope, differing), out);
     this.#sendDigest(from, scope, ours, now, out);
@@ -246,13 +298,16 @@ export class Gossip implements Machine<ReplicaMessage> {
 
   /** Starts at another bucket each time, so that one full of lasting differences does not hide the others. */
   #entriesIn(scope: string, buckets: ReadonlySet<number>): OwnerEntry[] {
-    const start = this.#turn++ % DIGEST_BUCKETS;
-    const rank = (entry: OwnerEntry) => (bucketOf(entry.owner) - start + DIGEST_BUCKETS) % DIGEST_BUCKETS;
-    const entries: OwnerEntry[] = [];
+    const found: OwnerEntry[][] = [];
     for (const set of this.#replica.owners(scope).values()) {
-      if (set.version > 0 && !set.left && buckets.has(bucketOf(set.owner))) entries.push(set);
+      if (set.version === 0 || set.left || !buckets.has(set.bucket)) continue;
+      const entries = found[set.bucket];
+      if (entries === undefined) found[set.bucket] = [set];
+      else entries.push(set);
     }
-    return entries.sort((a, b) => rank(a) - rank(b)).slice(0, OWNERS_BATCHES * OWNER_ENTRIES_MAX);
+    const start = this.#turn++ % DIGEST_BUCKETS;
+    const entries = [...found.slice(start), ...found.slice(0, start)].flatMap(each => each ?? []);
+    return entries.slice(0, OWNERS_BATCHES * OWNER_ENTRIES_MAX);
   }
 
   #sendEntries(to: PeerId, scope: string, entries: readonly OwnerEntry[], out: Outbox): void {
@@ -304,8 +359,14 @@ export class Gossip implements Machine<ReplicaMessage> {
     const applied = this.#replica.apply(bytes, out);
     if (applied.result === "unknown-owner" && this.#replica.holds(applied.record.scope)) {
       const { scope, owner, incarnation, version, bytes: record } = applied.record;
-      this.#gaps.stranger({ scope, owner, incarnation, version, whole: false }, from, record, now);
+      const at = now + (this.#pulls.isBusy(scope) ? GAP_MS : 0);
+      this.#gaps.stranger({ scope, owner, incarnation, version, whole: false }, from, record, at);
     }
+    this.#collectGaps(from, now);
+  }
+
+  /** Takes up what a claim of `from` showed to be missing. */
+  claimed(from: PeerId, now: Millis): void {
     this.#collectGaps(from, now);
   }
 
@@ -334,7 +395,7 @@ export class Gossip implements Machine<ReplicaMessage> {
 
   #pulled(scope: string, owner: PeerId, out: Outbox): void {
     const record = this.#gaps.pulled(scope, owner);
-    if (record !== undefined) this.#replica.apply(record, out);
+    if (record !== undefined) this.#replica.spread(record, out);
   }
 
   /** A scope just taken up is compared with some who hold it, until one of them has spoken of it. */
@@ -352,6 +413,8 @@ export class Gossip implements Machine<ReplicaMessage> {
     this.#scopes.delete(scope);
     this.#mismatchAt.delete(scope);
     this.#doubts.delete(scope);
+    this.#comparedAt.delete(scope);
+    this.#owed.delete(scope);
     this.#told.delete(scope);
   }
 
@@ -371,10 +434,17 @@ export class Gossip implements Machine<ReplicaMessage> {
 
   /** Up to `count` peers with a session that hold the scope, at random. */
   #pick(scope: string, count: number): PeerId[] {
-    const sharers = [...this.#peers.keys()].filter(peer => this.#shares(peer, scope));
+    return this.#sample(
+      [...this.#peers.keys()].filter(peer => this.#shares(peer, scope)),
+      count,
+    );
+  }
+
+  #sample(from: readonly PeerId[], count: number): PeerId[] {
+    const left = [...from];
     const picked: PeerId[] = [];
-    while (picked.length < count && sharers.length > 0) {
-      picked.push(...sharers.splice(Math.floor(this.#random() * sharers.length), 1));
+    while (picked.length < count && left.length > 0) {
+      picked.push(...left.splice(Math.floor(this.#random() * left.length), 1));
     }
     return picked;
   }

@@ -32,6 +32,14 @@ export const MOVE_CALM_MS = 600_000;
 /** Digests go to one peer at most this often per scope, and are answered hardly more often. */
 export const DIGEST_MS = 1_000;
 export const DIGEST_ANSWER_MS = 500;
+/** Records of a network are passed on to so many of its hosts at a time, and by each host as often as this times the decimal order of their number (SWIM's own figures). */
+export const MURMUR_PEERS = 3;
+export const MURMUR_MS = 100;
+export const MURMUR_FACTOR = 4;
+/** Comparisons of one scope that this host begins: the answer to one has an entry for each owner that differs, which at a join are all. */
+export const COMPARE_MS_PER_OWNER = 1;
+/** While owners are on their way from somebody who answers, the next comparison waits this long at most. */
+export const COMPARE_MS_MAX = 2_000;
 /** A hash that differs is mostly a rumor on its way: two gossip ticks, or four in a full mesh. A second one after that brings a digest. */
 export const MISMATCH_MS = 400;
 /** In a network, one difference that is still there after this brings a digest as well. */

@@ -3,7 +3,7 @@
 import type { Crypto } from "../../crypto/crypto.ts";
 import { EMPTY, equalBytes } from "../../wire/bytes.ts";
 import type { PeerId } from "../../wire/ids.ts";
-import { setDigest } from "./digest.ts";
+import { bucketOf, setDigest } from "./digest.ts";
 import { EARLY_MAX, OWNER_SCOPE_RECORDS_MAX } from "./limits.ts";
 import { type RecordFields, type SignedRecord, slot } from "./record.ts";
 import { compareStates, FROZEN, LEFT } from "./states.ts";
@@ -27,6 +27,8 @@ export interface SetUpdate {
 export class OwnerSet {
   readonly owner: PeerId;
   readonly scope: string;
+  /** Its place in the digest of the scope. */
+  readonly bucket: number;
   readonly #crypto: Crypto;
   #incarnation = 0;
   #version = 0;
@@ -46,6 +48,7 @@ export class OwnerSet {
     this.#crypto = crypto;
     this.owner = owner;
     this.scope = scope;
+    this.bucket = bucketOf(owner);
   }
 
   get incarnation(): number {

@@ -15,5 +15,7 @@ export function publishChange(set: OwnerSet, change: SetChange, local: boolean, 
 /** Hands a record to gossip. A newer one under the same key takes its place there. */
 export function publishFresh(record: SignedRecord, out: Outbox): void {
   const key = `${record.owner} ${record.scope} ${record.type} ${record.key}`;
-  out.notices.push({ kind: "record.fresh", record: record.bytes, key });
+  const { bytes, scope } = record;
+  if (scope === "") out.notices.push({ kind: "record.fresh", record: bytes, key });
+  else out.notices.push({ kind: "record.scoped", scope, record: bytes, key });
 }

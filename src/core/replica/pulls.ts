@@ -85,6 +85,15 @@ export class Pulls {
     this.#next(pulls, now, out);
   }
 
+  /** Whether owners of the scope are on their way from somebody who answers. */
+  isBusy(scope: string): boolean {
+    for (const { active, tries } of this.#running) {
+      if (tries > 0) continue;
+      for (const assembly of active.values()) if (assembly.scope === scope) return true;
+    }
+    return false;
+  }
+
   /** The session with a peer is gone. */
   drop(peer: PeerId): void {
     const pulls = this.#peers.get(peer);

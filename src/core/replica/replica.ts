@@ -248,6 +248,14 @@ export class Replica {
     return "applied";
   }
 
+  /** Hands a record that is held to gossip, however it came. */
+  spread(bytes: Uint8Array, out: Outbox): void {
+    const record = parseRecord(this.crypto, bytes);
+    const held = record && this.#scopes.get(record.scope)?.owners.get(record.owner);
+    const same = held?.at(record!.incarnation, record!.version);
+    if (same !== undefined && equalBytes(same.tag, record!.tag)) publishFresh(same, out);
+  }
+
   /** Whether the owner's key signed the record; the certificate is admitted first where it came along. */
   verified(record: SignedRecord, certificate?: Uint8Array): "yes" | "unknown-owner" | "bad-signature" {
     if (certificate !== undefined) this.admit(record.owner, certificate);

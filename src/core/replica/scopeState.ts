@@ -5,6 +5,9 @@ import type { PeerId } from "../../wire/ids.ts";
 import { Digest, ownerElement } from "./digest.ts";
 import { OwnerSet } from "./ownerSet.ts";
 
+/** By the tag of a set's newest record: several hosts in one process share what was hashed once. */
+const elements = new WeakMap<Uint8Array, Uint32Array>();
+
 export class ScopeState {
   readonly scope: string;
   readonly #crypto: Crypto;
@@ -59,7 +62,7 @@ export class ScopeState {
     this.#sizes.set(set.owner, set.size);
     this.#size += set.size;
     if (set.version === 0 || set.left) return;
-    const element = ownerElement(this.#crypto, set);
+    const element = this.#elementOf(set);
     this.#elements.set(set.owner, element);
     this.#digest.add(set.owner, element);
   }
@@ -67,6 +70,15 @@ export class ScopeState {
   delete(owner: PeerId): void {
     this.#retract(owner);
     this.#owners.delete(owner);
+  }
+
+  /** A record's tag says owner, incarnation and version by itself; a frozen set has none. */
+  #elementOf(set: OwnerSet): Uint32Array {
+    const known = elements.get(set.tag);
+    if (known !== undefined) return known;
+    const made = ownerElement(this.#crypto, set);
+    if (!set.frozen) elements.set(set.tag, made);
+    return made;
   }
 
   #retract(owner: PeerId): void {

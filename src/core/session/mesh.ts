@@ -20,9 +20,9 @@ export class Mesh {
     return this.alive.has(id) && this.alive.size < MESH_HOSTS_MAX;
   }
 
-  /** Has a living peer dialled soon, if it is not up by then: by the lower host id first. */
+  /** Has a living peer dialled soon, if it is not up by then: by the lower host id first. A dial whose gaps have grown long while it was away is hurried. */
   plan(peer: Peer, now: Millis): void {
-    if (peer.up || peer.dial !== undefined || !this.alive.has(peer.id)) return;
+    if (peer.up || !this.alive.has(peer.id)) return;
     const wait = this.#context.options.self < peer.id ? 0 : MESH_WAIT_MS;
     peer.meshAt = now + wait + this.#context.jitter(MESH_JITTER_MS);
   }

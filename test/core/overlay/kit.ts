@@ -164,7 +164,7 @@ export class Lab {
     for (let at = 0; at < out.notices.length; at++) {
       const notice = out.notices[at]!;
       if (notice.kind === "event") host.events.push(notice);
-      if (notice.kind === "record.fresh") this.#pending.push({ from: host, record: notice.record });
+      if (notice.kind === "record.scoped") this.#pending.push({ from: host, record: notice.record });
       host.ownership.notice(notice, this.now, out);
     }
     for (const { file, bytes } of out.writes) if (bytes !== undefined) host.files.set(file, bytes);
@@ -190,7 +190,7 @@ export class Lab {
         const out = new Outbox();
         to.replica.apply(record, out);
         // Everyone is reached at once: nobody has to pass it on.
-        const notices = out.notices.filter(notice => notice.kind !== "record.fresh");
+        const notices = out.notices.filter(notice => notice.kind !== "record.scoped");
         out.notices.splice(0, out.notices.length, ...notices);
         this.#settle(to, out);
       }

@@ -6,6 +6,7 @@ import {
   conflictNotices,
   definitionDigest,
   deriveVni,
+  NetworkIndex,
   networks,
   propose,
   type Statement,
@@ -173,6 +174,55 @@ describe("a request for a network", () => {
       definition: { name: "blue" },
     });
   });
+});
+
+test("the index shows what the statements, attachments and living hosts give, however it came to them", () => {
+  const owners = [A, B, C];
+  const definitions = [
+    define("blue", 5, A),
+    define("blue", 5, B, { created: 3 }),
+    define("blue", 6, B),
+    define("red", 5, C),
+    define("red", 7, A),
+  ];
+  const step = fc.record({
+    owner: fc.constantFrom(...owners),
+    what: fc.constantFrom("state", "withdraw", "attach", "detach", "live", "die", "look"),
+    which: fc.nat(definitions.length - 1),
+  });
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 40 }), steps => {
+      const index = new NetworkIndex();
+      const statements = new Map<string, Statement>();
+      const attachments = new Map<string, Attachment>();
+      const live = new Set<PeerId>();
+      const at = (vni: Vni) => [...attachments.values()].filter(found => found.vni === vni);
+      const check = () => expect(index.views(at, live)).toEqual(networks(statements.values(), at, live));
+      for (const { owner, what, which } of steps) {
+        const definition = definitions[which]!;
+        const { name, vni } = definition;
+        const before = statements.get(`${owner} ${name}`);
+        if (what === "state" || what === "withdraw") {
+          if (before !== undefined) index.withdraw(before);
+          statements.delete(`${owner} ${name}`);
+        }
+        if (what === "state") {
+          const statement = state(owner, definition);
+          statements.set(`${owner} ${name}`, statement);
+          index.state(statement);
+        }
+        if (what === "attach") attachments.set(`${owner} ${vni}`, { owner, vni, network: name });
+        if (what === "detach") attachments.delete(`${owner} ${vni}`);
+        if (what === "attach" || what === "detach") index.touchVni(vni);
+        if (what === "live") live.add(owner);
+        if (what === "die") live.delete(owner);
+        if (what === "live" || what === "die")
+          for (const statement of statements.values()) if (statement.owner === owner) index.touch(statement.digest);
+        if (what === "look") check();
+      }
+      check();
+    }),
+  );
 });
 
 describe("the catalogue", () => {

@@ -63,7 +63,7 @@ describe("claims by traffic", () => {
     let withdrawal = new Uint8Array();
     lab.run(there, out => {
       there.ownership.onEvent({ on: "mac.aged", vni: VNI, mac: MAC_A }, lab.now, out);
-      for (const notice of out.notices) if (notice.kind === "record.fresh") withdrawal = notice.record.slice();
+      for (const notice of out.notices) if (notice.kind === "record.scoped") withdrawal = notice.record.slice();
     });
     lab.traffic(there, MAC_B);
     lab.advance(1_000);

@@ -499,6 +499,7 @@ test("a scope that few peers share is told whenever one of them is met", () => {
     replica,
     rng: length => new Uint8Array(length),
     shares: (peer, scope) => shared.get(peer)!.includes(scope),
+    holders: () => [],
   });
   const tell = (peer: string) => gossip.summary(peer as Host["id"]).scope;
   expect(["many", "many", "many", "many"].map(tell)).toEqual(["1", "2", "1", "2"]);

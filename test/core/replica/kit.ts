@@ -61,7 +61,7 @@ export class Host {
       admit: bytes => this.admit(bytes),
     });
     const random = (length: number) => Uint8Array.from({ length }, () => Math.floor(rng() * 256));
-    this.gossip = new Gossip({ replica: this.replica, rng: random, shares: () => true });
+    this.gossip = new Gossip({ replica: this.replica, rng: random, shares: () => true, holders: () => [] });
   }
 
   get id(): PeerId {
@@ -256,7 +256,7 @@ export class Net {
     }
     for (const notice of out.notices) {
       host.notices.push(notice);
-      if (notice.kind !== "record.fresh" || !this.rumors) continue;
+      if ((notice.kind !== "record.fresh" && notice.kind !== "record.scoped") || !this.rumors) continue;
       for (let copy = 0; copy < 3; copy++) {
         const other = this.#pick(host);
         if (other !== undefined) this.#send(host, other.id, concat(Uint8Array.of(RUMOR), notice.record));

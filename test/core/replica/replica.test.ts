@@ -322,7 +322,7 @@ test("a scope that is given up is withdrawn with one record, and taken up again 
   for (const at of [a, b]) at.replica.holdScope("7");
   for (const key of ["1", "2", "3"]) apply(b, write(a, key, "v", "7"));
   const out = run(o => a.replica.dropScope("7", o));
-  const fresh = out.notices.filter(notice => notice.kind === "record.fresh");
+  const fresh = out.notices.filter(notice => notice.kind === "record.scoped");
   expect(fresh.length).toBe(1);
   apply(b, { bytes: fresh[0]!.record });
   expect(b.contents("7")).toEqual([]);
