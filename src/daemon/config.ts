@@ -5,7 +5,7 @@ import * as path from "node:path";
 import { parse as parseToml, TomlError } from "smol-toml";
 import * as v from "valibot";
 import { type Endpoint, isUnicastEndpoint, parseEndpoint, parseIp } from "../wire/ids.ts";
-import { PORT_DEFAULT } from "../wire/protocol.ts";
+import { PORT_DEFAULT, QUEUES_MAX } from "../wire/protocol.ts";
 import { operatorError } from "./errors.ts";
 import { LOG_LEVELS, type LogLevel } from "./log.ts";
 
@@ -26,6 +26,8 @@ export interface Config {
   /** Whose addresses to advertise in place of the default route's. */
   readonly interface: string | undefined;
   readonly engine: "auto" | "native" | "portable";
+  /** Data threads of the native engine; undefined: as many as it thinks right. */
+  readonly lanes: number | undefined;
   readonly logLevel: LogLevel;
   readonly stateDir: string;
   readonly socket: string;
@@ -110,6 +112,7 @@ const FileSchema = v.strictObject({
   advertise: v.optional(texts(parseAdvertised, ADVERTISE_MAX, `an IP address, "ADDRESS" or "ADDRESS:PORT"`)),
   interface: v.optional(interfaceName),
   engine: v.optional(choice(["auto", "native", "portable"])),
+  lanes: v.optional(integer(1, QUEUES_MAX)),
   "log-level": v.optional(choice(LOG_LEVELS)),
   "state-dir": v.optional(absolutePath),
   socket: v.optional(
@@ -143,6 +146,7 @@ function complete(file: FileConfig): Config {
     advertise: advertise.filter(endpoint => endpoint !== undefined),
     interface: file.interface,
     engine: file.engine ?? "auto",
+    lanes: file.lanes,
     logLevel: file["log-level"] ?? "info",
     stateDir: file["state-dir"] ?? STATE_DIR,
     socket: file.socket ?? SOCKET_PATH,

@@ -22,6 +22,8 @@ export interface Surroundings {
   readonly warnings: readonly Warning[];
 }
 
+/** Hosts behind one device have one reason. */
+const RUN_WARNINGS_MAX = 8;
 /** Days before its end at which a certificate that nobody renews is worth a warning. */
 const CERTIFICATE_WARN_S = 14 * 86_400;
 
@@ -51,6 +53,7 @@ export function statusView(node: Node, stats: EngineStats, now: Millis, around: 
       ...certificateWarnings(node),
       ...issuerWarnings(node, now),
       ...fragmentWarnings(stats, around.pathMtu),
+      ...runWarnings(stats),
     ],
   };
 }
@@ -107,6 +110,14 @@ function certificateWarnings(node: Node): Warning[] {
       message: `this host's certificate ${when}: no issuer has answered; known hosts accept it for 30 days more`,
     },
   ];
+}
+
+/** One by one costs several times the work; the frames arrive all the same. */
+function runWarnings({ noRuns = [] }: EngineStats): Warning[] {
+  return noRuns.slice(0, RUN_WARNINGS_MAX).map(({ endpoint, why }) => ({
+    code: "no-runs",
+    message: `datagrams to ${endpoint} leave one by one, not in runs: ${why}`,
+  }));
 }
 
 /** Fragments work, but cost twice and are lost twice as often; some firewalls take none. */

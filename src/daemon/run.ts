@@ -138,7 +138,8 @@ class Service {
     const pathMtu = await host.underlayMtu(config.interface);
     const engine = await openEngine(config, log, pathMtu);
     try {
-      const abilities = { kind: engine.engine.kind, ciphers, queues: 1, partialChecksum: false };
+      const { kind, queues, partialChecksum } = engine.engine;
+      const abilities = { kind, ciphers, queues, partialChecksum };
       const options = {
         crypto: nodeCrypto,
         rng: randomBytes,
@@ -310,6 +311,7 @@ async function openEngine(config: Config, log: Log, pathMtu: number): Promise<{ 
     clock: () => performance.now(),
     listen,
     pathMtu,
+    ...(config.lanes === undefined ? {} : { lanes: config.lanes }),
     log: (line: string) => log.warn("engine", line),
   };
   try {

@@ -9,6 +9,9 @@ import type { Endpoint, Ip, Mac, PeerId, SessionIndex, Vni } from "../wire/ids.t
 
 export interface Engine {
   readonly kind: "portable" | "native";
+  /** Frame queues it seals on, 1..16, and whether it takes frames whose transport checksum is partial: announced to peers. */
+  readonly queues: number;
+  readonly partialChecksum: boolean;
   /** Ordered and idempotent; a command about an id the engine does not hold is a no-op. Never throws. */
   apply(commands: readonly EngineCommand[]): void;
   /** Seals `body` (<= 1,100 bytes) like a frame, on queue 0. Dropped and counted when there is no session. */
@@ -214,6 +217,8 @@ export interface EngineStats {
   readonly drops: Readonly<Partial<Record<DropReason, number>>>;
   /** Datagrams longer than the path: sent fragmented. */
   readonly fragmented: number;
+  /** Peers' addresses to which datagrams leave one by one, since the kernel or the device has refused a run of them, and why. */
+  readonly noRuns?: readonly { readonly endpoint: Endpoint; readonly why: string }[];
   readonly peers: readonly PeerStats[];
   readonly segments: readonly SegmentStats[];
 }

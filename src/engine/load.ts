@@ -2,37 +2,30 @@
 
 import { loadEvp } from "../crypto/evp.ts";
 import type { Engine } from "./engine.ts";
-import { PortableEngine, type PortableOptions } from "./portable/portable.ts";
+import { createNativeEngine, loadAddon, type NativeAddon, type NativeOptions } from "./native.ts";
+import { PortableEngine } from "./portable/portable.ts";
 
 export type EngineChoice = "auto" | "native" | "portable";
 
-/** What the wrapper of the native addon exports. */
-interface NativeModule {
-  readonly createNativeEngine: (options: PortableOptions) => Engine;
-}
-
-const NATIVE_MODULE = new URL("./native.ts", import.meta.url).href;
-
-/** Throws when `choice` is "native" and the addon does not load, or when the port cannot be bound. */
+/** Throws when `choice` is "native" and the addon does not load; SystemError when the port cannot be bound. */
 export async function loadEngine(
   choice: EngineChoice,
-  options: PortableOptions,
+  options: NativeOptions,
 ): Promise<{ readonly engine: Engine; readonly why: string }> {
   if (choice === "portable") return { engine: portable(options), why: "asked for" };
-  let reason: string;
+  let addon: NativeAddon;
   try {
-    const native = (await import(NATIVE_MODULE)) as NativeModule;
-    return { engine: native.createNativeEngine(options), why: choice === "native" ? "asked for" : "the addon loads" };
+    addon = loadAddon();
   } catch (error) {
-    const isMissing = (error as NodeJS.ErrnoException).code === "ERR_MODULE_NOT_FOUND";
-    reason = isMissing ? "this installation has none" : firstLine(error);
+    const why = `no native engine: ${firstLine(error)}`;
+    if (choice === "native") throw new Error(why);
+    return { engine: portable(options), why };
   }
-  if (choice === "native") throw new Error(`no native engine: ${reason}`);
-  return { engine: portable(options), why: `no native engine: ${reason}` };
+  return { engine: createNativeEngine(addon, options), why: choice === "native" ? "asked for" : "the addon loads" };
 }
 
 /** With OpenSSL called directly where its symbols can be found, else with the AEADs that `options` brought. */
-function portable(options: PortableOptions): PortableEngine {
+function portable(options: NativeOptions): PortableEngine {
   let { crypto } = options;
   try {
     crypto = loadEvp(crypto);

@@ -27,6 +27,7 @@ describe("configuration", () => {
       advertise: [],
       interface: undefined,
       engine: "auto",
+      lanes: undefined,
       logLevel: "info",
       stateDir: "/var/lib/overlayd",
       socket: "/run/overlayd/overlayd.sock",
@@ -40,6 +41,7 @@ describe("configuration", () => {
       advertise = ["203.0.113.7", "[2001:db8::1]:5000"]
       interface = "eth0.100"
       engine = "portable"
+      lanes = 3
       log-level = "debug"
       state-dir = "/srv/overlayd"
       socket = "/run/o.sock"
@@ -59,6 +61,7 @@ describe("configuration", () => {
       advertise: ["203.0.113.7:4800", "[2001:db8::1]:5000"],
       interface: "eth0.100",
       engine: "portable",
+      lanes: 3,
       logLevel: "debug",
       stateDir: "/srv/overlayd",
       socket: "/run/o.sock",

@@ -46,6 +46,8 @@ export function rig(node: Partial<Node> = idleNode()): Rig {
   let wake: () => void = () => undefined;
   const engine: Engine = {
     kind: "portable",
+    queues: 1,
+    partialChecksum: false,
     apply(batch) {
       asked.push(...batch.map(command => `apply ${command.do}`));
       commands.push(...batch);

@@ -29,6 +29,8 @@ const processKeys = new KeyRegistry();
 
 export class PortableEngine implements Engine {
   readonly kind = "portable";
+  readonly queues = 1;
+  readonly partialChecksum = false;
   readonly #clock: () => number;
   readonly #switch: Switch;
   readonly #out = new NativeOut();
