@@ -1,5 +1,5 @@
 /**
- * Two portable engines with real TAPs, bridges and kernel UDP, and keys installed by hand.
+ * Two engines of one kind with real TAPs, bridges and kernel UDP, and keys installed by hand.
  *
  *   c1 eth0 10.77.0.1                                            c2 eth0 10.77.0.2
  *        |                                                            |
@@ -13,6 +13,8 @@ import { createInterface } from "node:readline";
 import { afterEach, expect, test } from "vitest";
 
 const HOST = resolve(import.meta.dirname, "engineHost.ts");
+/** `OVERLAYD_ENGINE=native` lets the native engine stand the same tests. */
+const KIND = process.env.OVERLAYD_ENGINE ?? "portable";
 const TRANSFER_BYTES = 10 * 2 ** 20;
 const prefix = `ove${process.pid.toString(36)}`;
 const namespaces = ["h1", "h2", "c1", "c2"].map(name => `${prefix}-${name}`);
@@ -101,6 +103,7 @@ class Engine {
       `${number}`,
       other,
       cipher,
+      KIND,
     );
     this.#lines = createInterface({ input: this.#child.stdout! })[Symbol.asyncIterator]();
   }

@@ -1,6 +1,6 @@
 /**
- * One portable engine with a fixed session and one segment, for engine.test.ts. Runs inside a host's namespace:
- *   node engineHost.ts <number of this host, 1 or 2> <endpoint of the other> <cipher>
+ * One engine with a fixed session and one segment, for engine.test.ts and native.test.ts. Runs inside a host's namespace:
+ *   node engineHost.ts <number of this host, 1 or 2> <endpoint of the other> <cipher> <engine> [<engine of the other>]
  * Prints a line of JSON for every event but learning, and its drops when it is told to stop.
  */
 
@@ -8,13 +8,15 @@ import { randomBytes } from "node:crypto";
 import type { Cipher } from "../../src/crypto/crypto.ts";
 import { nodeCrypto } from "../../src/crypto/node.ts";
 import type { Engine, EngineEvent } from "../../src/engine/engine.ts";
-import { loadEngine } from "../../src/engine/load.ts";
+import { type EngineChoice, loadEngine } from "../../src/engine/load.ts";
 import type { Endpoint, Mac, PeerId, SessionIndex, Vni } from "../../src/wire/ids.ts";
 
 const self = Number(process.argv[2]);
 const other = 3 - self;
 const endpoint = process.argv[3] as Endpoint;
 const cipher = process.argv[4] as Cipher;
+const kind = process.argv[5] as EngineChoice;
+const otherKind = process.argv[6] ?? kind;
 
 const id = (host: number) => (host === 1 ? "aa" : "bb").repeat(16) as PeerId;
 const filled = (value: number, length = 32) => new Uint8Array(length).fill(value);
@@ -26,7 +28,7 @@ function handle(engine: Engine, event: EngineEvent): void {
   else engine.apply([{ do: "mac.pin", vni: event.vni, mac: event.mac, at: event.at, kind: "seen" }]);
 }
 
-const { engine } = await loadEngine("portable", {
+const { engine } = await loadEngine(kind, {
   crypto: nodeCrypto,
   rng: length => randomBytes(length),
   clock: () => performance.now(),
@@ -67,8 +69,8 @@ engine.apply([
     openKey: filled(10 + other),
     openIv: filled(20 + other, 12),
     confirmed: true,
-    peerQueues: 1,
-    partialChecksum: false,
+    peerQueues: 16,
+    partialChecksum: otherKind === "native",
     endpoint,
   },
 ]);

@@ -21,6 +21,8 @@ import { PORT_DEFAULT } from "../../src/wire/protocol.ts";
 
 const run = promisify(execFile);
 const OVERLAYD = resolve(import.meta.dirname, "../../scripts/overlayd");
+/** The engine of every daemon that is not told another one: `OVERLAYD_ENGINE=native vitest run --project net`. */
+const ENGINE = process.env.OVERLAYD_ENGINE ?? "auto";
 
 /** Longest a command of the lab may take; nothing in a test waits for ever. */
 const COMMAND_MS = 60_000;
@@ -226,7 +228,8 @@ export class Host {
   /** The command line of this host's daemon. */
   runArgs(...flags: readonly string[]): string[] {
     const { socket, stateDir, lab } = this;
-    return [OVERLAYD, "--socket", socket, "run", "--config", lab.config, "--state-dir", stateDir, ...flags];
+    const places = ["--socket", socket, "run", "--config", lab.config, "--state-dir", stateDir];
+    return [OVERLAYD, ...places, "--engine", ENGINE, ...flags];
   }
 
   /** Ends the daemon and waits for it. SIGKILL is a crash, SIGTERM a stop. */

@@ -4,7 +4,7 @@ import { spawn } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { formatEndpoint, ipFromBytes } from "../../src/wire/ids.ts";
-import { type Host, outcome, sh, until } from "./lab.ts";
+import { type Host, type Lab, outcome, sh, until } from "./lab.ts";
 
 const PORT = 4794;
 const UDP = 17;
@@ -97,8 +97,11 @@ export class Capture {
     });
   }
 
-  static async start(lab: { readonly dir: string }, namespace: string): Promise<Capture> {
+  /** From here on the hosts' runs of datagrams leave one by one: a capture would show each run as one. */
+  static async start(lab: Lab, namespace: string): Promise<Capture> {
     captures += 1;
+    for (const host of lab.all())
+      sh("ip", "netns", "exec", host.namespace, "ethtool", "-K", "eth0", "tx-udp-segmentation", "off");
     const capture = new Capture(namespace, join(lab.dir, `capture-${captures}.pcap`));
     let said = "";
     capture.#tcpdump.stderr.on("data", chunk => (said += chunk));
