@@ -11,8 +11,13 @@ declare module "benchmark" {
     readonly stats: { readonly rme: number };
   }
 
+  export interface Options {
+    /** Seconds. */
+    readonly maxTime?: number;
+  }
+
   export class Suite {
-    add(name: string, run: () => void): this;
+    add(name: string, run: () => void, options?: Options): this;
     on(event: "cycle", listener: (event: { readonly target: Result }) => void): this;
     run(): this;
   }
