@@ -40,10 +40,12 @@ interface AddonEngine {
   close(): void;
 }
 
+/** Where the build puts the addon for this machine, under the name that napi-rs gives it. */
+const BUILT = new URL(`../../native/overlayd.linux-${arch}-gnu.node`, import.meta.url);
+
 /** Loads the addon built for this machine. Throws an Error that says in one line why there is none. */
-export function loadAddon(): NativeAddon {
+export function loadAddon(file: URL = BUILT): NativeAddon {
   if (platform !== "linux") throw new Error(`none is made for ${platform}`);
-  const file = new URL(`../../native/overlayd.linux-${arch}-gnu.node`, import.meta.url);
   let addon: NativeAddon;
   try {
     addon = createRequire(import.meta.url)(file.pathname) as NativeAddon;

@@ -6,6 +6,7 @@ import { arch } from "node:process";
 import { describe, expect, test } from "vitest";
 import { nodeCrypto } from "../../src/crypto/node.ts";
 import { type EngineChoice, loadEngine } from "../../src/engine/load.ts";
+import { loadAddon } from "../../src/engine/native.ts";
 import { EADDRINUSE } from "../../src/sys/libc.ts";
 
 const root = join(import.meta.dirname, "../..");
@@ -33,10 +34,10 @@ test("the native one where its addon loads, else the portable one with the reaso
   await engine.close();
 });
 
-describe.runIf(!isBuilt)("without its addon", () => {
-  test("the native engine is refused with what to do", async () => {
-    await expect(load("native")).rejects.toThrow("no native engine: it has not been built (npm run build:native)");
-  });
+test("without its addon the native engine is refused with what to do, and with a foreign one with what it is", () => {
+  const at = (path: string) => () => loadAddon(new URL(path, import.meta.url));
+  expect(at("no-such-addon.node")).toThrow("it has not been built (npm run build:native)");
+  expect(at("load.test.ts")).toThrow(/^its addon does not load: /);
 });
 
 describe.runIf(isBuilt)("the native engine", () => {
