@@ -17,6 +17,8 @@ import type { HostRecord } from "./overlay/records.ts";
 export const PEERS_FILE = "peers";
 /** The file is a help, not a promise: it is written at most this often. */
 const WRITE_EVERY_MS = 10_000;
+/** But a host that dies a moment after it met others should find them again: who is new, and a first proof of where, waits for this only. */
+const WRITE_NEW_MS = 250;
 /** More hosts than a full replica of 50,000 records could describe with a handful of records each. */
 export const HOSTS_MAX = 4096;
 /** Addresses tried for one host: its own eight, and the one that worked last. */
@@ -45,8 +47,8 @@ export class Hosts {
   readonly #hosts = new Map<PeerId, KnownHost>();
   readonly #fresh: PeerId[] = [];
   /** Something worth keeping on disk has changed. */
-  #unsaved = false;
-  #saveAt: Millis = 0;
+  #unsaved: "nothing" | "changes" | "news" = "nothing";
+  #savedAt: Millis = -WRITE_EVERY_MS;
   /** A host was turned away for lack of room; and whether the operator knows. */
   #full: "no" | "yes" | "told" = "no";
 
@@ -91,7 +93,7 @@ export class Hosts {
     const blank = { record: undefined, proven: undefined, hints: [] };
     const kept = certificates.of(bytes, certificateBytes => ({ certificate, certificateBytes }))!;
     this.#hosts.set(certificate.host, { ...blank, ...known, ...kept });
-    this.#unsaved = true;
+    this.#unsaved = "news";
     return true;
   }
 
@@ -114,7 +116,10 @@ export class Hosts {
 
   /** An authenticated datagram came from `endpoint`. */
   prove(host: PeerId, endpoint: Endpoint): void {
-    if (this.#hosts.get(host)?.proven !== endpoint) this.#change(host, known => ({ ...known, proven: endpoint }));
+    const before = this.#hosts.get(host)?.proven;
+    if (before === endpoint) return;
+    this.#change(host, known => ({ ...known, proven: endpoint }));
+    if (before === undefined && this.#hosts.has(host)) this.#unsaved = "news";
   }
 
   hint(host: PeerId, endpoints: readonly Endpoint[]): void {
@@ -123,7 +128,7 @@ export class Hosts {
 
   forget(host: PeerId): void {
     if (!this.#hosts.delete(host)) return;
-    this.#unsaved = true;
+    this.#note();
     this.#full = "no";
   }
 
@@ -172,15 +177,15 @@ export class Hosts {
       out.notices.push({ kind: "event", code: "limit", what: `known hosts: more than ${HOSTS_MAX}` });
       this.#full = "told";
     }
-    if (!this.#unsaved || now < this.#saveAt) return;
-    this.#unsaved = false;
-    this.#saveAt = now + WRITE_EVERY_MS;
+    if (this.#unsaved === "nothing" || now < this.#saveAt) return;
+    this.#unsaved = "nothing";
+    this.#savedAt = now;
     out.writes.push({ file: PEERS_FILE, bytes: this.encode() });
   }
 
   deadline(): Deadline | undefined {
     if (this.#full === "yes") return { at: 0, why: "no room for a host" };
-    return this.#unsaved ? { at: this.#saveAt, why: "keep known hosts" } : undefined;
+    return this.#unsaved === "nothing" ? undefined : { at: this.#saveAt, why: "keep known hosts" };
   }
 
   /** The content of the file `peers`. */
@@ -207,7 +212,15 @@ export class Hosts {
     const known = this.#hosts.get(host);
     if (known === undefined) return;
     this.#hosts.set(host, change(known));
-    this.#unsaved = true;
+    this.#note();
+  }
+
+  #note(): void {
+    if (this.#unsaved === "nothing") this.#unsaved = "changes";
+  }
+
+  get #saveAt(): Millis {
+    return this.#savedAt + (this.#unsaved === "news" ? WRITE_NEW_MS : WRITE_EVERY_MS);
   }
 }
 

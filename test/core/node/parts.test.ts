@@ -154,7 +154,7 @@ describe("known hosts", () => {
     expect([told(), told()]).toEqual([1, 0]);
   });
 
-  test("changes are written once in ten seconds", () => {
+  test("changes are written once in ten seconds, who is new and where at once", () => {
     const { certificate, hosts } = authority();
     const write = (now: number) => {
       const out = new Outbox();
@@ -166,10 +166,13 @@ describe("known hosts", () => {
     expect(write(100)).toEqual([PEERS_FILE]);
     expect(hosts.deadline()).toBeUndefined();
     hosts.prove(host, "10.0.0.1:1" as Endpoint);
-    expect(hosts.deadline()?.at).toBe(10_100);
-    expect(write(10_099)).toEqual([]);
-    expect(write(10_100)).toEqual([PEERS_FILE]);
-    hosts.prove(host, "10.0.0.1:1" as Endpoint);
+    expect(write(349)).toEqual([]);
+    expect(write(350)).toEqual([PEERS_FILE]);
+    hosts.prove(host, "10.0.0.2:1" as Endpoint);
+    expect(hosts.deadline()?.at).toBe(10_350);
+    expect(write(10_349)).toEqual([]);
+    expect(write(10_350)).toEqual([PEERS_FILE]);
+    hosts.prove(host, "10.0.0.2:1" as Endpoint);
     expect(hosts.deadline()).toBeUndefined();
   });
 
