@@ -2,7 +2,8 @@
 
 import type { Crypto } from "../crypto/crypto.ts";
 import type { PeerId } from "../wire/ids.ts";
-import { parseVni } from "../wire/ids.ts";
+import { parseIp, parseVni } from "../wire/ids.ts";
+import { Space } from "./ipam/pool.ts";
 import type { Outbox } from "./machine.ts";
 import { MTU_MAX, MTU_MIN, NETWORKS_MAX } from "./overlay/limits.ts";
 import {
@@ -31,6 +32,10 @@ export const NETWORKS_FILE = "networks";
 export interface NetworkWish {
   readonly name: string;
   readonly subnet?: string | undefined;
+  readonly subnet6?: string | undefined;
+  /** Addresses of the subnets, where they are not the first ones. */
+  readonly gateway?: string | undefined;
+  readonly gateway6?: string | undefined;
   readonly mtu?: number | undefined;
   readonly vni?: number | undefined;
 }
@@ -165,8 +170,8 @@ export class LocalNetworks {
 }
 
 /** What a person typed, checked; throws Refusal `usage` naming what is wrong. */
-function parseWish({ name, subnet, mtu, vni }: NetworkWish) {
-  const usage = (problem: string) => new Refusal("usage", { problem });
+function parseWish(wish: NetworkWish) {
+  const { name, subnet, mtu, vni } = wish;
   if (!isNetworkName(name))
     throw usage(`'${name}' is no network name: 1 to 63 letters, digits, '_', '.' or '-', a letter or digit first`);
   const cidr = subnet === undefined ? undefined : canonicalSubnet(subnet);
@@ -175,5 +180,37 @@ function parseWish({ name, subnet, mtu, vni }: NetworkWish) {
     throw usage(`an MTU is ${MTU_MIN} to ${MTU_MAX}`);
   const number = vni === undefined ? undefined : parseVni(vni);
   if (vni !== undefined && number === undefined) throw usage("a VNI is 1 to 16777215");
-  return { name, subnet: cidr, mtu, vni: number };
+  const subnet6 = wish.subnet6 === undefined ? undefined : canonicalSubnet(wish.subnet6);
+  if (wish.subnet6 !== undefined && (subnet6 === undefined || new Space(subnet6).family !== 6))
+    throw usage(`'${wish.subnet6}' is no IPv6 subnet like fd00:77::/64`);
+  if (subnet6 !== undefined && (cidr === undefined || new Space(cidr).family !== 4))
+    throw usage("a second subnet of IPv6 needs a first one of IPv4");
+  const options = gatewayOptions({ subnet: cidr, subnet6 }, wish, usage);
+  return { name, subnet: cidr, subnet6, mtu, vni: number, options };
 }
+
+/** A gateway that is the first address anyway is not written down: equal networks then have equal definitions. */
+function gatewayOptions(
+  subnets: { readonly subnet: string | undefined; readonly subnet6: string | undefined },
+  wish: NetworkWish,
+  usage: (problem: string) => Refusal,
+): Record<string, string> | undefined {
+  if (wish.gateway === undefined && wish.gateway6 === undefined) return undefined;
+  const options: Record<string, string> = {};
+  for (const [key, subnet] of [
+    ["gateway", subnets.subnet],
+    ["gateway6", subnets.subnet6],
+  ] as const) {
+    const text = wish[key];
+    if (text === undefined) continue;
+    const ip = parseIp(text);
+    const space = subnet === undefined ? undefined : new Space(subnet);
+    const offset = ip && space?.offsetOf(ip);
+    if (ip === undefined || space === undefined || offset === undefined || space.isEdge(offset))
+      throw usage(`'${text}' is no address for a gateway in ${subnet ?? "a network without such a subnet"}`);
+    if (ip !== space.gateway) options[key] = ip;
+  }
+  return options;
+}
+
+const usage = (problem: string) => new Refusal("usage", { problem });

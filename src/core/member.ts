@@ -7,13 +7,18 @@ import type { ControlMessage } from "../wire/control.ts";
 import type { Endpoint, PeerId } from "../wire/ids.ts";
 import type { StateSummary } from "../wire/messages/membership.ts";
 import type { OverlayMessage } from "../wire/messages/overlay.ts";
+import { clusterOf, poolUses } from "./addressing.ts";
 import { Hosts } from "./hosts.ts";
 import type { Identity } from "./identity/identity.ts";
 import type { BootstrapMember } from "./identity/joinMessages.ts";
 import type { Keeper } from "./identity/keeper.ts";
+import { Ipam } from "./ipam/ipam.ts";
+import { BLOCK_TYPE } from "./ipam/record.ts";
 import type { LocalNetworks, NetworkScene } from "./localNetworks.ts";
 import { type Deadline, earlier, type Millis, type Outbox } from "./machine.ts";
 import { Membership } from "./membership/membership.ts";
+import { DockerNetworks } from "./naming/docker.ts";
+import { Names } from "./naming/names.ts";
 import type { Notice } from "./notice.ts";
 import { Catalogue } from "./overlay/catalogue.ts";
 import { type Ledger, replicaLedger } from "./overlay/ledger.ts";
@@ -21,7 +26,6 @@ import { ENDPOINTS_MAX } from "./overlay/limits.ts";
 import { Loops } from "./overlay/loops.ts";
 import type { NetworkView } from "./overlay/networks.ts";
 import { Ownership } from "./overlay/ownership.ts";
-import type { Pin } from "./overlay/pins.ts";
 import { hostRecord, type RawRecord, revocationRecord, scopeOf, vniOf } from "./overlay/records.ts";
 import { Planner } from "./planner.ts";
 import { Gossip } from "./replica/gossip.ts";
@@ -29,6 +33,7 @@ import { LEFT_TYPE } from "./replica/record.ts";
 import { Replica } from "./replica/replica.ts";
 import type { SessionIdentity } from "./session/context.ts";
 import { Sessions } from "./session/sessions.ts";
+import type { MemberState } from "./stateFiles.ts";
 
 /** Hosts heard of while the replica fetches wait this long at most: who knows how many there are does not dial the first hundred as if they were all. */
 const MEET_MS_MAX = 1_000;
@@ -47,7 +52,8 @@ export interface MemberOptions {
   readonly wall: () => number;
   readonly keeper: Keeper;
   readonly networks: LocalNetworks;
-  readonly pins: readonly Pin[];
+  /** What this host kept of its last life. */
+  readonly state: Pick<MemberState, "pins" | "addresses" | "names" | "docker">;
   readonly engine: EngineAbilities;
   readonly version: string;
   readonly localMacs: number;
@@ -64,6 +70,9 @@ export class Member {
   readonly catalogue: Catalogue;
   readonly ownership: Ownership;
   readonly loops: Loops;
+  readonly ipam: Ipam;
+  readonly names: Names;
+  readonly docker: DockerNetworks;
   readonly #gossip: Gossip;
   readonly #options: MemberOptions;
   readonly #ledger: Ledger;
@@ -120,12 +129,20 @@ export class Member {
       rng,
       ledger: this.#ledger,
       hosts: vni => this.#planner.current.segments.get(vni)?.flood ?? [],
-      pins: options.pins,
+      pins: options.state.pins,
       localMacs: options.localMacs,
     });
     this.loops = new Loops({ self: this.self });
     const { self, catalogue, ownership, loops } = this;
     this.#planner = new Planner({ self, catalogue, ownership, loops, local: options.networks });
+    this.names = new Names(this.replica, options.state.names);
+    this.docker = new DockerNetworks(this.replica, options.state.docker);
+    this.ipam = new Ipam({
+      cluster: clusterOf(this, options),
+      state: options.state.addresses,
+      uses: () => poolUses(options.networks),
+      publish: (key, value, out) => this.#write({ scope: "", type: BLOCK_TYPE, key, value }, out),
+    });
   }
 
   /** Takes up what was known before: hosts of the last life or of the join, and this host's own statements. */
@@ -146,6 +163,9 @@ export class Member {
     this.publishHost(out);
     this.#options.networks.publish(this.scene(), out);
     this.#publishRevocations(out);
+    for (const { vni } of this.#options.networks.attachments) this.names.publish(vni, out);
+    this.docker.publish(out);
+    this.ipam.start(now, out);
     out.commands.push(this.sessions.admission());
     this.#meet(now, out);
   }
@@ -175,6 +195,17 @@ export class Member {
       case "claim-ack":
       case "claim-ask":
         return this.#overlay(from, message, now, out);
+      case "ip-ask":
+      case "ip-give":
+      case "ip-took":
+      case "ip-offer":
+      case "ip-no":
+      case "ip-stock":
+      case "ip-stock-ok":
+      case "ip-stock-no":
+      case "ip-stock-end":
+      case "ip-fenced":
+        return this.ipam.handle(from, message, now, out);
       default:
         return this.#options.keeper.handle(from, message, now, out);
     }
@@ -223,11 +254,12 @@ export class Member {
     this.loops.tick(now, out);
     for (const vni of this.loops.takeRelearn(now)) this.ownership.relearn(vni, now, out);
     this.hosts.tick(now, out);
+    if (due(this.ipam.deadline(), now)) this.ipam.tick(now, out);
   }
 
   deadline(): Deadline | undefined {
-    const { sessions, membership, ownership, loops, hosts } = this;
-    const machines = [sessions, membership, this.#gossip, ownership, loops, hosts, this.#planner];
+    const { sessions, membership, ownership, loops, hosts, ipam } = this;
+    const machines = [sessions, membership, this.#gossip, ownership, loops, hosts, ipam, this.#planner];
     const meeting =
       this.#strangers.size === 0 ? undefined : { at: this.#strangersSince + MEET_MS_MAX, why: "strangers" };
     return machines.reduce<Deadline | undefined>((soonest, machine) => earlier(soonest, machine.deadline()), meeting);
@@ -241,6 +273,7 @@ export class Member {
     this.membership.notice(notice, now, out);
     this.#gossip.notice(notice, now, out);
     this.ownership.notice(notice, now, out);
+    this.ipam.notice(notice, now, out);
   }
 
   /** The end of every input: hosts that were met, controls that have no session yet, and the difference between the new plan and the old. */
@@ -285,15 +318,38 @@ export class Member {
    * This host's own attachments have changed: scopes are taken up or given up. What this host had in one that it gives up goes
    * with one record, before MACs are withdrawn one by one.
    */
-  attachmentsChanged(out: Outbox): void {
+  attachmentsChanged(now: Millis, out: Outbox): void {
     const wanted = new Set(this.#options.networks.attachments.map(({ vni }) => scopeOf(vni)));
-    for (const scope of wanted) this.replica.holdScope(scope);
+    for (const scope of wanted) {
+      if (this.replica.holds(scope)) continue;
+      this.replica.holdScope(scope);
+      this.names.publish(vniOf(scope)!, out);
+    }
     for (const scope of [...this.replica.scopes()]) {
       if (scope === "" || wanted.has(scope)) continue;
       this.loops.close(vniOf(scope)!);
+      this.names.forget(vniOf(scope)!, out);
       this.replica.dropScope(scope, out);
     }
+    this.networksChanged(now, out);
     this.#planner.touch();
+  }
+
+  /** This host states other networks than before. */
+  networksChanged(now: Millis, out: Outbox): void {
+    this.ipam.networksChanged(now, out);
+  }
+
+  /** Alive as far as this host knows; itself it is. */
+  isLive(host: PeerId): boolean {
+    if (host === this.self) return true;
+    const state = this.membership.state(host);
+    return state === "alive" || state === "suspect";
+  }
+
+  /** What this host has plugged in, by name. */
+  attachment(network: string) {
+    return this.#options.networks.attachments.find(each => each.network === network);
   }
 
   /** Where this host can be reached: what the operator or the daemon gave, then what peers see. */

@@ -24,7 +24,7 @@ import type { Notice } from "./notice.ts";
 import { IPS_MAX, PINS_MAX } from "./overlay/limits.ts";
 import type { LocalAttachment, LocalWishes } from "./overlay/local.ts";
 import { findNetwork } from "./overlay/networks.ts";
-import { isLabel, type NetworkDefinition } from "./overlay/records.ts";
+import { isLabel, isNetworkName, type NetworkDefinition } from "./overlay/records.ts";
 import { Refusal } from "./refusal.ts";
 import { type Files, MEMBER_FILES, type MemberState, memberState, NO_STATE, StateFault } from "./stateFiles.ts";
 
@@ -213,13 +213,19 @@ export class Node {
   }
 
   createNetwork(wish: NetworkWish, now: Millis, out: Outbox): NetworkDefinition {
-    const made = this.#networks.create(wish, this.#present().scene(), out);
+    const member = this.#present();
+    const isNew = findNetwork(member.networks(), wish.name) === undefined;
+    const made = this.#networks.create(wish, member.scene(), out);
+    member.networksChanged(now, out);
+    if (isNew) member.ipam.found(made.vni, now, out);
     this.#settle(now, out);
     return made;
   }
 
   removeNetwork(name: string, now: Millis, out: Outbox): void {
-    this.#networks.remove(name, this.#present().scene(), out);
+    const member = this.#present();
+    this.#networks.remove(name, member.scene(), out);
+    member.networksChanged(now, out);
     this.#settle(now, out);
   }
 
@@ -232,14 +238,14 @@ export class Node {
   attach(attachment: LocalAttachment, now: Millis, out: Outbox): void {
     const member = this.#present();
     this.#networks.attach(attachment, member.scene(), out);
-    member.attachmentsChanged(out);
+    member.attachmentsChanged(now, out);
     this.#settle(now, out);
   }
 
   detach(name: string, now: Millis, out: Outbox): LocalAttachment {
     const member = this.#present();
     const gone = this.#networks.detach(name, member.scene(), out);
-    member.attachmentsChanged(out);
+    member.attachmentsChanged(now, out);
     member.ownership.forget(gone.vni, now, out);
     this.#settle(now, out);
     return gone;
@@ -254,13 +260,25 @@ export class Node {
     throw new Refusal("not-attached", { network });
   }
 
-  pin(network: string, mac: Mac, ips: readonly Ip[], now: Millis, out: Outbox): void {
+  /** Carries out what a member can do and this class has no word for: addresses, names. */
+  use<T>(action: (member: Member) => T, now: Millis, out: Outbox): T {
+    const result = action(this.#present());
+    this.#settle(now, out);
+    return result;
+  }
+
+  pin(network: string, mac: Mac, ips: readonly Ip[], now: Millis, out: Outbox, name?: string): void {
     const { vni } = this.attachment(network);
     if (!isStationMac(mac)) throw new Refusal("usage", { problem: `${mac} is not the address of one station` });
+    if (name !== undefined && !isNetworkName(name))
+      throw new Refusal("usage", {
+        problem: `'${name}' is no endpoint's name: up to 63 letters, digits, '_', '.' and '-'`,
+      });
     const unique = [...new Set(ips)];
     if (unique.length > IPS_MAX) throw new Refusal("limit", { what: "addresses of one MAC", max: IPS_MAX });
     const member = this.#present();
-    if (member.ownership.pin(vni, mac, { ips: unique }, now, out) === "full")
+    const pinned = { ips: unique, ...(name !== undefined && { name }) };
+    if (member.ownership.pin(vni, mac, pinned, now, out) === "full")
       throw new Refusal("limit", { what: "pinned MACs", max: PINS_MAX });
     member.pinsChanged();
     this.#settle(now, out);
@@ -354,15 +372,15 @@ export class Node {
   }
 
   #enter(identity: Identity, now: Millis, out: Outbox): void {
-    const { pins, peersFile } = this.#state;
+    const state = this.#state;
     this.#member = new Member(identity, {
       ...this.#options,
       keeper: this.keeper,
       networks: this.#networks,
-      pins,
+      state,
       advertised: () => this.#advertised,
     });
-    this.#member.start({ peersFile, bootstrap: this.#bootstrap }, now, out);
+    this.#member.start({ peersFile: state.peersFile, bootstrap: this.#bootstrap }, now, out);
     this.#bootstrap = [];
     this.#state = NO_STATE;
   }

@@ -66,5 +66,15 @@ export type OperatorEvent =
   | { readonly kind: "event"; readonly code: "path.none"; readonly peer: PeerId }
   | { readonly kind: "event"; readonly code: "path.found"; readonly peer: PeerId; readonly endpoint: Endpoint }
   | { readonly kind: "event"; readonly code: "network.conflict"; readonly name: string }
+  /** Addresses of this host were taken over while it was away. */
+  | { readonly kind: "event"; readonly code: "addresses.lost"; readonly vni: Vni; readonly count: number }
+  /** Another host holds addresses that are leased here: the network was born on both sides of a partition. */
+  | {
+      readonly kind: "event";
+      readonly code: "addresses.doubled";
+      readonly vni: Vni;
+      readonly peer: PeerId;
+      readonly count: number;
+    }
   | { readonly kind: "event"; readonly code: "version.unknown"; readonly endpoint: Endpoint; readonly version: number }
   | { readonly kind: "event"; readonly code: "limit"; readonly what: string };

@@ -144,6 +144,6 @@ export class Planner {
 }
 
 function localSegment(attachment: LocalAttachment): LocalSegment {
-  const { network, vni, tap, tapMac, tapMtu } = attachment;
-  return { network, vni, tap, tapMac, tapMtu, pinnedOnly: false, loopProbe: true };
+  const { network, vni, tap, tapMac, tapMtu, pinnedOnly = false } = attachment;
+  return { network, vni, tap, tapMac, tapMtu, pinnedOnly, loopProbe: true };
 }

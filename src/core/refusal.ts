@@ -24,6 +24,14 @@ export type RefusalCode =
   | "vni-clash"
   | "already-attached"
   | "not-attached"
+  | "address-taken"
+  | "address-foreign"
+  | "address-outside"
+  | "pool-exhausted"
+  | "pool-waiting"
+  | "no-subnet"
+  | "reclaim-refused"
+  | "name-unknown"
   | "timeout";
 
 /** Thrown by operator commands only, never on what comes from the network. */

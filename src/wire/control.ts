@@ -2,6 +2,7 @@
 
 import * as v from "valibot";
 import { type IdentityMessage, identitySchemas } from "./messages/identity.ts";
+import { type IpamMessage, ipamSchemas } from "./messages/ipam.ts";
 import { type MembershipMessage, membershipSchemas } from "./messages/membership.ts";
 import { type OverlayMessage, overlaySchemas } from "./messages/overlay.ts";
 import { type ReplicaMessage, replicaSchemas } from "./messages/replica.ts";
@@ -10,7 +11,13 @@ import { packedLength, packSafe, unpackSafe } from "./msgpack.ts";
 import { CONTROL_BYTES_MAX } from "./protocol.ts";
 import type { MessageSchemas } from "./schema.ts";
 
-export type ControlMessage = MembershipMessage | ReplicaMessage | SessionMessage | OverlayMessage | IdentityMessage;
+export type ControlMessage =
+  | MembershipMessage
+  | ReplicaMessage
+  | SessionMessage
+  | OverlayMessage
+  | IdentityMessage
+  | IpamMessage;
 
 /** The body of a control datagram. Throws RangeError over 1,100 bytes: whoever made the message had `controlLength` to ask. */
 export function encodeControl(message: ControlMessage): Uint8Array {
@@ -41,6 +48,7 @@ const schemas: MessageSchemas<ControlMessage> = {
   ...sessionSchemas,
   ...overlaySchemas,
   ...identitySchemas,
+  ...ipamSchemas,
 };
 
 /** A Map, because a foreign `t` such as "constructor" must find nothing. */

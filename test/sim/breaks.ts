@@ -3,6 +3,7 @@
  * taken out again; the product's own code knows nothing of them.
  */
 
+import { Gifts } from "../../src/core/ipam/gifts.ts";
 import { Broadcasts } from "../../src/core/membership/broadcasts.ts";
 import { Suspicion } from "../../src/core/membership/suspicion.ts";
 import { Verdicts } from "../../src/core/membership/verdicts.ts";
@@ -180,6 +181,18 @@ export const BREAKS: Readonly<Record<string, Break>> = {
         old =>
           function () {
             return old.call(this, Number.POSITIVE_INFINITY);
+          },
+      ),
+  },
+  "gift-taken-back": {
+    what: "a host takes back the addresses it gave, although their taker has confirmed",
+    plant: () =>
+      replace(
+        Gifts.prototype,
+        "onTook",
+        old =>
+          function (from, message, now) {
+            return old.call(this, from, { ...message, refused: true }, now);
           },
       ),
   },

@@ -5,6 +5,7 @@ import { Refusal } from "../../src/core/refusal.ts";
 import { signRecord } from "../../src/core/replica/record.ts";
 import { encodeControl } from "../../src/wire/control.ts";
 import type { Endpoint } from "../../src/wire/ids.ts";
+import { lease } from "./addresses.ts";
 import type { SimHost } from "./host.ts";
 import type { Weather } from "./network.ts";
 import type { Random } from "./random.ts";
@@ -39,6 +40,7 @@ export const FAULTS = {
   pin,
   unpin,
   attachment,
+  leases,
   forgery,
   replay,
   noise,
@@ -265,6 +267,13 @@ function attachment({ world, random }: Stage): void {
   // A detachment forgets the pins of the network: their stations would be strangers afterwards.
   if (world.stations.on(host, network).some(({ pinned }) => pinned)) return;
   if (!host.wants.delete(network)) host.wants.add(network);
+}
+
+function leases({ world, random }: Stage): void {
+  for (const host of random.sample(upHosts(world), 3))
+    attempt(() => {
+      lease(world, random, host);
+    });
 }
 
 /** A member that was broken into passes on a record of another's that its owner never wrote. */

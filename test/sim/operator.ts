@@ -2,6 +2,7 @@
 
 import { Refusal } from "../../src/core/refusal.ts";
 import { macFromNumber } from "../../src/wire/ids.ts";
+import { subnetOf } from "./addresses.ts";
 import type { SimHost } from "./host.ts";
 import type { World } from "./world.ts";
 
@@ -26,7 +27,7 @@ export class Operator {
     host.process?.command((node, now, out) => {
       node.init({ cluster: "sim", host: host.label }, now, out);
       this.#token = node.createToken({ ttlS: TOKEN_TTL_S, uses: 4_096 }, out).token;
-      for (const name of networks) node.createNetwork({ name }, now, out);
+      for (const [index, name] of networks.entries()) node.createNetwork({ name, subnet: subnetOf(index) }, now, out);
     });
   }
 

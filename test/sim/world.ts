@@ -6,6 +6,7 @@ import type { EngineEvent } from "../../src/engine/engine.ts";
 import type { KeyLimits } from "../../src/engine/portable/shared.ts";
 import type { Endpoint, Mac, PeerId, Vni } from "../../src/wire/ids.ts";
 import { macFromNumber } from "../../src/wire/ids.ts";
+import { checkAddresses } from "./addresses.ts";
 import { Frames, type SentFrame } from "./frames.ts";
 import { SimHost } from "./host.ts";
 import { checkDeath, checkMacs, checkOrigin, checkView } from "./invariants.ts";
@@ -138,6 +139,7 @@ export class World {
   }
 
   onStep(host: SimHost): void {
+    checkAddresses(this, host);
     if (this.#options.checkViews === false) return;
     const { process } = host;
     if (process === undefined) return;

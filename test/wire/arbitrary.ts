@@ -5,10 +5,13 @@ import type { ControlMessage } from "../../src/wire/control.ts";
 import {
   type Endpoint,
   endpointFromBytes,
+  formatCidr,
+  ipFromBytes,
   isUnicastEndpoint,
   type Mac,
   macFromNumber,
   type PeerId,
+  parseCidr,
   peerIdFromBytes,
   type Vni,
 } from "../../src/wire/ids.ts";
@@ -39,6 +42,12 @@ export const scope = fc.oneof(
 
 const certificate = upTo(250);
 const packed = (size: number, max: number) => fc.integer({ min: 0, max }).chain(items => bytes(items * size));
+
+const subnet = fc
+  .tuple(address, fc.integer({ min: 0, max: 128 }))
+  .map(([ip, prefix]) => formatCidr(parseCidr(`${ipFromBytes(ip)}/${Math.min(prefix, 8 * ip.length)}`)!));
+const offset = fc.integer({ min: 0, max: 2 ** 24 - 1 });
+const count = fc.integer({ min: 1, max: 2 ** 24 });
 
 const summary = {
   seq: u32,
@@ -97,6 +106,41 @@ export const messages: {
   renewed: fc.record({ t: kind("renewed"), certificate }),
   "issuer-key": fc.record({ t: kind("issuer-key"), key: bytes(32) }),
   "issuer-ok": fc.record({ t: kind("issuer-ok"), peer: peerId }),
+  "ip-ask": fc.record(
+    { t: kind("ip-ask"), vni, net: subnet, id: u32, epoch: u32, count, urgent: fc.boolean(), at: offset },
+    { requiredKeys: ["t", "vni", "net", "id", "epoch", "count", "urgent"] },
+  ),
+  "ip-give": fc.record({
+    t: kind("ip-give"),
+    vni,
+    net: subnet,
+    epoch: u32,
+    toEpoch: u32,
+    n: u32,
+    start: offset,
+    count,
+  }),
+  "ip-took": fc.record({ t: kind("ip-took"), vni, net: subnet, n: u32, rev: u32, refused: fc.boolean() }),
+  "ip-offer": fc.record({ t: kind("ip-offer"), vni, net: subnet }),
+  "ip-no": fc.record({
+    t: kind("ip-no"),
+    vni,
+    net: subnet,
+    id: u32,
+    why: fc.constantFrom("none" as const, "taken" as const, "foreign" as const),
+  }),
+  "ip-stock": fc.record({ t: kind("ip-stock"), vni, net: subnet, id: u32, gone: packed(20, 16) }),
+  "ip-stock-ok": fc.record({
+    t: kind("ip-stock-ok"),
+    vni,
+    net: subnet,
+    id: u32,
+    held: packed(8, 64),
+    parties: bytes(16),
+  }),
+  "ip-stock-no": fc.record({ t: kind("ip-stock-no"), vni, net: subnet, id: u32, by: peerId }),
+  "ip-stock-end": fc.record({ t: kind("ip-stock-end"), vni, net: subnet, id: u32 }),
+  "ip-fenced": fc.record({ t: kind("ip-fenced"), vni, net: subnet, epoch: u32 }),
 };
 
 export const message: fc.Arbitrary<ControlMessage> = fc.oneof(

@@ -2,6 +2,7 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { controlLength, decodeControl, encodeControl } from "../../src/wire/control.ts";
 import { identitySchemas } from "../../src/wire/messages/identity.ts";
+import { ipamSchemas } from "../../src/wire/messages/ipam.ts";
 import { membershipSchemas } from "../../src/wire/messages/membership.ts";
 import { overlaySchemas } from "../../src/wire/messages/overlay.ts";
 import { replicaSchemas } from "../../src/wire/messages/replica.ts";
@@ -13,9 +14,14 @@ import { message, messages } from "./arbitrary.ts";
 const pack = (value: unknown) => packSafe(value, CONTROL_BYTES_MAX);
 
 test("every kind of message has a generator here", () => {
-  const kinds = [identitySchemas, membershipSchemas, overlaySchemas, replicaSchemas, sessionSchemas].flatMap(schemas =>
-    Object.keys(schemas),
-  );
+  const kinds = [
+    identitySchemas,
+    ipamSchemas,
+    membershipSchemas,
+    overlaySchemas,
+    replicaSchemas,
+    sessionSchemas,
+  ].flatMap(schemas => Object.keys(schemas));
   expect(kinds.toSorted()).toEqual(Object.keys(messages).toSorted());
 });
 

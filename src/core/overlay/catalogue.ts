@@ -66,6 +66,11 @@ export class Catalogue {
     for (const own of this.#statements.values()) yield* own.values();
   }
 
+  /** What one host states. */
+  statesOf(peer: PeerId): readonly Statement[] {
+    return [...(this.#statements.get(peer)?.values() ?? [])];
+  }
+
   /** Who is attached to a VNI, under whatever name, alive or not. */
   attachments(vni: Vni): Iterable<Attachment> {
     return this.#attachedTo.get(vni)?.values() ?? [];

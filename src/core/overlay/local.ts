@@ -19,6 +19,8 @@ export interface LocalAttachment {
   readonly tapMac: Mac;
   /** MTU of the bridge when it was attached. */
   readonly tapMtu: number;
+  /** Frames of MACs that are not pinned do not leave this host: Docker's containers can send what they like. */
+  readonly pinnedOnly?: boolean;
 }
 
 export interface LocalStatement {
@@ -57,7 +59,7 @@ function statement(raw: Record<string, unknown>): LocalStatement | undefined {
 }
 
 function definition(raw: Record<string, unknown>): NetworkDefinition | undefined {
-  const { name, vni, subnet, mtu, options, founder, created } = raw;
+  const { name, vni, subnet, subnet6, mtu, options, founder, created } = raw;
   const number = parseVni(vni as number);
   const host = typeof founder === "string" ? parsePeerId(founder) : undefined;
   if (typeof name !== "string" || !isNetworkName(name) || number === undefined || host === undefined) return undefined;
@@ -70,17 +72,18 @@ function definition(raw: Record<string, unknown>): NetworkDefinition | undefined
     options: options as Record<string, string>,
     founder: host,
     ...(typeof subnet === "string" && { subnet }),
+    ...(typeof subnet6 === "string" && { subnet6 }),
     ...(typeof created === "number" && { created }),
   };
 }
 
 function attachment(raw: Record<string, unknown>): LocalAttachment | undefined {
-  const { network, vni, bridge, tap, tapMac, tapMtu } = raw;
+  const { network, vni, bridge, tap, tapMac, tapMtu, pinnedOnly } = raw;
   const number = parseVni(vni as number);
   const mac = typeof tapMac === "string" ? parseMac(tapMac) : undefined;
   if (typeof network !== "string" || number === undefined || mac === undefined) return undefined;
   if (typeof bridge !== "string" || typeof tap !== "string" || typeof tapMtu !== "number") return undefined;
-  return { network, vni: number, bridge, tap, tapMac: mac, tapMtu };
+  return { network, vni: number, bridge, tap, tapMac: mac, tapMtu, ...(pinnedOnly === true && { pinnedOnly }) };
 }
 
 function all<T>(raw: unknown, parse: (item: Record<string, unknown>) => T | undefined): T[] | undefined {

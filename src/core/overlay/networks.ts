@@ -55,7 +55,8 @@ export function definitionDigest(crypto: Crypto, definition: NetworkDefinition):
   const numbers = new Uint8Array(6);
   putU32(numbers, 0, definition.vni);
   putU16(numbers, 4, definition.mtu);
-  const texts = [definition.name, definition.subnet ?? "", ...options.flat()].map(framed);
+  const subnet6 = definition.subnet6 === undefined ? [] : [definition.subnet6];
+  const texts = [definition.name, definition.subnet ?? "", ...subnet6, ...options.flat()].map(framed);
   return toHex(crypto.hash(utf8("overlayd network"), numbers, ...texts).subarray(0, 16));
 }
 
@@ -82,6 +83,7 @@ export interface NetworkRequest {
   readonly name: string;
   readonly vni?: Vni | undefined;
   readonly subnet?: string | undefined;
+  readonly subnet6?: string | undefined;
   readonly mtu?: number | undefined;
   readonly options?: Readonly<Record<string, string>> | undefined;
 }
@@ -117,9 +119,10 @@ export function propose(
   const taken = new Set(known.map(other => other.definition.vni));
   const vni = request.vni ?? deriveVni(context.crypto, context.clusterId, request.name, taken);
   if (vni === undefined) return { is: "full" };
-  const { name, subnet, mtu = MTU_DEFAULT, options = {} } = request;
+  const { name, subnet, subnet6, mtu = MTU_DEFAULT, options = {} } = request;
   const own = { name, vni, mtu, options, founder: context.self, created: context.createdS };
-  return { is: "new", definition: subnet === undefined ? own : { ...own, subnet } };
+  const subnets = { ...(subnet !== undefined && { subnet }), ...(subnet6 !== undefined && { subnet6 }) };
+  return { is: "new", definition: { ...own, ...subnets } };
 }
 
 /** The network of that name; of two in conflict the one that carries. */
@@ -314,6 +317,7 @@ function append<Key>(map: Map<Key, Group[]>, key: Key, value: Group): void {
 function agrees(request: NetworkRequest, known: NetworkDefinition): boolean {
   if (request.vni !== undefined && request.vni !== known.vni) return false;
   if (request.subnet !== undefined && request.subnet !== known.subnet) return false;
+  if (request.subnet6 !== undefined && request.subnet6 !== known.subnet6) return false;
   if (request.mtu !== undefined && request.mtu !== known.mtu) return false;
   if (request.options === undefined) return true;
   const asked = Object.entries(request.options);

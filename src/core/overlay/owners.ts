@@ -115,6 +115,11 @@ export class OwnerTable {
     for (const [peer, hold] of this.#holds) yield [peer, hold.snapshot()];
   }
 
+  /** Who claims an address. */
+  claimants(ip: Ip): readonly IpClaim[] {
+    return this.#ips.get(ip) ?? [];
+  }
+
   /** Addresses that several MACs claim. */
   contested(): ReadonlyMap<Ip, readonly IpClaim[]> {
     return this.#contested;

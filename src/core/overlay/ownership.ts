@@ -95,6 +95,11 @@ export class Ownership implements Machine<OverlayMessage> {
     return this.#segments.get(vni)?.table.holdings() ?? [];
   }
 
+  /** Who has pinned an address, dead or alive. */
+  claimants(vni: Vni, ip: Ip): readonly IpClaim[] {
+    return this.#segments.get(vni)?.table.claimants(ip) ?? [];
+  }
+
   /** For the plan: addresses that several MACs claim. */
   contested(vni: Vni): ReadonlyMap<Ip, readonly IpClaim[]> {
     return this.#segments.get(vni)?.table.contested() ?? new Map();

@@ -6,7 +6,7 @@ import { isStationMac } from "../../wire/ids.ts";
 import { packSafe, unpackSafe } from "../../wire/msgpack.ts";
 import { ip, list, mac, u32, vni } from "../../wire/schema.ts";
 import { IPS_MAX, PINS_MAX } from "./limits.ts";
-import { isLabel } from "./records.ts";
+import { isNetworkName } from "./records.ts";
 import { spotKey } from "./spot.ts";
 
 export interface Pin {
@@ -76,7 +76,7 @@ const FILE = list(
     mac: v.custom<Mac>(input => v.is(mac, input) && isStationMac(input)),
     seq: u32,
     ips: list(ip, IPS_MAX),
-    name: v.exactOptional(v.custom<string>(input => typeof input === "string" && isLabel(input))),
+    name: v.exactOptional(v.custom<string>(input => typeof input === "string" && isNetworkName(input))),
   }),
   PINS_MAX,
 );

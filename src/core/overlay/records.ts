@@ -57,6 +57,8 @@ export interface NetworkDefinition {
   readonly vni: Vni;
   /** In CIDR form with no bit beyond the prefix. */
   readonly subnet?: string | undefined;
+  /** A second one, of IPv6. */
+  readonly subnet6?: string | undefined;
   readonly mtu: number;
   readonly options: Readonly<Record<string, string>>;
   /** The host that made it first; no part of what is compared. */
@@ -164,12 +166,12 @@ export function macRecord(vni: Vni, record: MacRecord): RawRecord {
   });
 }
 
-/** A network's name: it names a bridge, a Docker network and an argument on a command line. */
+/** A network's or an endpoint's name: it names a bridge, a Docker network, a container, and an argument on a command line. */
 export function isNetworkName(text: string): boolean {
   return text.length <= NAME_CHARS_MAX && /^[A-Za-z0-9][A-Za-z0-9_.-]*$/.test(text);
 }
 
-/** A host's or endpoint's name: one label (RFC 1123 2.1). */
+/** A host's name: one label (RFC 1123 2.1). */
 export function isLabel(text: string): boolean {
   return text.length <= NAME_CHARS_MAX && /^[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?$/.test(text);
 }
@@ -213,6 +215,7 @@ const ATTACHMENT = v.object({ network: NETWORK_NAME });
 const NETWORK = v.object({
   vni,
   subnet: v.exactOptional(SUBNET),
+  subnet6: v.exactOptional(SUBNET),
   mtu: v.pipe(v.number(), v.integer(), v.minValue(MTU_MIN), v.maxValue(MTU_MAX)),
   options: OPTIONS,
   founder: peerId,
@@ -223,7 +226,7 @@ const MAC = v.object({
   s: u32,
   p: v.boolean(),
   i: v.exactOptional(IPS),
-  n: v.exactOptional(LABEL),
+  n: v.exactOptional(NETWORK_NAME),
   d: v.exactOptional(u32),
 });
 
