@@ -7,13 +7,17 @@ import type { Identity } from "../core/identity/identity.ts";
 import type { JoinResult } from "../core/node.ts";
 import type { EngineStats } from "../engine/engine.ts";
 import { toHex } from "../wire/bytes.ts";
-import type { Endpoint, Ip, Mac } from "../wire/ids.ts";
-import { formatEndpoint, parseEndpoint, parseIp, parseMac } from "../wire/ids.ts";
+import type { Endpoint } from "../wire/ids.ts";
+import { formatEndpoint, parseEndpoint } from "../wire/ids.ts";
 import { PORT_DEFAULT } from "../wire/protocol.ts";
+import { heldWords } from "./addressReport.ts";
+import { addressRoutes } from "./addressRoutes.ts";
+import { checked, get, post, remove, within } from "./bodies.ts";
 import { openCaKey, sealCaKey } from "./caBackup.ts";
 import { type Daemon, explain } from "./daemon.ts";
 import { operatorError } from "./errors.ts";
 import { type EventFeed, LISTENERS_MAX } from "./events.ts";
+import type { NamesFeed } from "./namesFeed.ts";
 import type { Plumbing } from "./plumbing.ts";
 import { macViews, networkViews, peerViews, type Surroundings, statusView } from "./report.ts";
 import type { Route } from "./routes.ts";
@@ -22,6 +26,7 @@ export interface ApiParts {
   readonly daemon: Daemon;
   readonly plumbing: Plumbing;
   readonly events: EventFeed;
+  readonly names: NamesFeed;
   readonly stats: () => EngineStats;
   readonly surroundings: () => Surroundings;
   /** Port this host listens on: what a joiner adds to our address when it is not the usual one. */
@@ -32,9 +37,18 @@ export interface ApiParts {
 const JOIN_MS = 45_000;
 const ISSUER_MS = 15_000;
 const LEAVE_MS = 5_000;
+/** A block takes two round trips to another host. */
+const HAND_OVER_MS = 2_000;
+const HAND_OVER_LOOK_MS = 20;
 
 export function apiRoutes(parts: ApiParts): Route[] {
-  return [...readingRoutes(parts), ...clusterRoutes(parts), ...networkRoutes(parts), ...trustRoutes(parts)];
+  return [
+    ...readingRoutes(parts),
+    ...clusterRoutes(parts),
+    ...networkRoutes(parts),
+    ...addressRoutes(parts),
+    ...trustRoutes(parts),
+  ];
 }
 
 function readingRoutes({ daemon, events, stats, surroundings }: ApiParts): Route[] {
@@ -91,17 +105,33 @@ async function leaveNetworks({ daemon, plumbing }: ApiParts): Promise<string[]> 
     node.member === undefined ? [] : macViews(node, undefined).filter(mac => mac.hostId === node.self),
   );
   await plumbing.detachAll();
-  return stranded.map(mac => `${mac.mac} in network ${mac.network}`);
+  const kept = standing === "member" ? await handOver(daemon) : [];
+  return [...stranded.map(mac => `${mac.mac} in network ${mac.network}`), ...kept];
+}
+
+/** Addresses go to those who stay; tells which nobody took in time. */
+async function handOver(daemon: Daemon): Promise<string[]> {
+  daemon.command((node, now, out) => node.use(member => member.ipam.leave(now, out), now, out));
+  const held = () => daemon.read(({ member }) => (member === undefined ? [] : heldWords(member)));
+  const until = Date.now() + HAND_OVER_MS;
+  while (held().length > 0 && Date.now() < until) await new Promise(resolve => setTimeout(resolve, HAND_OVER_LOOK_MS));
+  return held();
 }
 
 const NETWORK = v.object({
   name: v.string(),
   subnet: v.optional(v.string()),
+  subnet6: v.optional(v.string()),
+  gateway: v.optional(v.string()),
+  gateway6: v.optional(v.string()),
   mtu: v.optional(v.number()),
   vni: v.optional(v.number()),
 });
-const ATTACH = v.object({ network: v.string(), bridge: v.optional(v.string()) });
-const ENDPOINT = v.object({ network: v.string(), mac: v.string(), ips: v.optional(v.array(v.string()), []) });
+const ATTACH = v.object({
+  network: v.string(),
+  bridge: v.optional(v.string()),
+  pinnedOnly: v.optional(v.boolean(), false),
+});
 
 function networkRoutes({ daemon, plumbing, stats }: ApiParts): Route[] {
   return [
@@ -115,21 +145,12 @@ function networkRoutes({ daemon, plumbing, stats }: ApiParts): Route[] {
       return {};
     }),
     post("/v1/attachments", async body => {
-      const { network, bridge } = checked(ATTACH, body);
-      const { vni, tap, tapMtu, bridge: made } = await plumbing.attach(network, bridge);
+      const { network, bridge, pinnedOnly } = checked(ATTACH, body);
+      const { vni, tap, tapMtu, bridge: made } = await plumbing.attach(network, bridge, pinnedOnly);
       return { network, vni, bridge: made, tap, mtu: tapMtu };
     }),
     remove("/v1/attachments/:network", async ({ network = "" }) => {
       await plumbing.detach(network);
-      return {};
-    }),
-    post("/v1/endpoints", body => {
-      const { network, mac, ips } = checked(ENDPOINT, body);
-      daemon.command((node, now, out) => node.pin(network, macOf(mac), ips.map(ipOf), now, out));
-      return {};
-    }),
-    remove("/v1/endpoints/:network/:mac", ({ network = "", mac = "" }) => {
-      daemon.command((node, now, out) => node.unpin(network, macOf(mac), now, out));
       return {};
     }),
   ];
@@ -231,16 +252,6 @@ async function addIssuer(daemon: Daemon, host: string): Promise<void> {
   if (refusal !== undefined) throw explain(refusal);
 }
 
-async function within<T>(promise: Promise<T>, timeoutMs: number, action: string): Promise<T> {
-  const { promise: late, reject } = Promise.withResolvers<never>();
-  const timer = setTimeout(() => reject(operatorError("timeout", { action, timeoutMs })), timeoutMs);
-  try {
-    return await Promise.race([promise, late]);
-  } finally {
-    clearTimeout(timer);
-  }
-}
-
 /** What an operator gave as a peer: an address, with or without port, or a name that DNS knows. */
 async function resolve(peer: string): Promise<Endpoint[]> {
   const literal = parseEndpoint(peer, PORT_DEFAULT);
@@ -274,37 +285,4 @@ function ownName(): string {
   const [first = ""] = hostname().split(".", 1);
   const label = first.replace(/[^A-Za-z0-9]+/g, "-").slice(0, 63);
   return label.replace(/^-|-$/g, "") || "host";
-}
-
-function macOf(text: string): Mac {
-  const mac = parseMac(text);
-  if (mac === undefined)
-    throw operatorError("usage", { problem: `'${text}' is no MAC address like 02:42:0a:4d:00:02` });
-  return mac;
-}
-
-function ipOf(text: string): Ip {
-  const ip = parseIp(text);
-  if (ip === undefined) throw operatorError("usage", { problem: `'${text}' is no IP address` });
-  return ip;
-}
-
-function checked<Schema extends v.GenericSchema>(schema: Schema, body: unknown): v.InferOutput<Schema> {
-  const result = v.safeParse(schema, body);
-  if (result.success) return result.output;
-  const issue = result.issues[0];
-  const where = (issue.path ?? []).map(item => String(item.key)).join(".");
-  throw operatorError("request-bad", { problem: where === "" ? issue.message : `${where}: ${issue.message}` });
-}
-
-function get(path: string, handler: Route["handler"]): Route {
-  return { method: "GET", path, mutate: false, handler };
-}
-
-function post(path: string, handler: (body: unknown) => unknown): Route {
-  return { method: "POST", path, mutate: true, handler: (_params, body) => handler(body) };
-}
-
-function remove(path: string, handler: (params: Readonly<Record<string, string>>) => unknown): Route {
-  return { method: "DELETE", path, mutate: true, handler: params => handler(params) };
 }

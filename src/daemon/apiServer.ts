@@ -12,14 +12,14 @@ import { streamEvents } from "./eventStream.ts";
 import { changes, type Route, RouteTable } from "./routes.ts";
 import { listenAt } from "./socketFile.ts";
 
-/** The largest request is a CA import of a few KiB. */
-export const BODY_BYTES_MAX = 64 * 1024;
+/** The largest request is what Docker has on a host full of containers: 4,096 endpoints, or 1,024 names. */
+export const BODY_BYTES_MAX = 1024 * 1024;
 /** People, scripts and the Docker plugin on one host; every connection costs a descriptor and a parser. */
 export const CONNECTIONS_MAX = 64;
 /** Event streams stay open for hours: they may not take the connections that commands need. */
 export const STREAMS_MAX = 32;
 const HEADERS_MS = 5000;
-/** For headers and body together: 64 KiB through a local socket. */
+/** For headers and body together: 1 MiB through a local socket. */
 const REQUEST_MS = 10_000;
 const KEEP_ALIVE_MS = 5000;
 const HEADERS_BYTES_MAX = 8 * 1024;

@@ -3,6 +3,7 @@
 import { PEERS_FILE } from "../core/hosts.ts";
 import { type Millis, Outbox, type StoreWrite } from "../core/machine.ts";
 import type { Node } from "../core/node.ts";
+import type { Notice } from "../core/notice.ts";
 import { Refusal } from "../core/refusal.ts";
 import type { Engine, EngineCommand } from "../engine/engine.ts";
 import { encodeControl } from "../wire/control.ts";
@@ -29,6 +30,8 @@ export interface DaemonParts {
   readonly clock: () => Millis;
   /** The engine was told to open these segments: their TAPs are new and in no bridge yet. */
   readonly opened: (vnis: readonly Vni[]) => void;
+  /** What the core said in a turn. */
+  readonly heard?: (notices: readonly Notice[]) => void;
 }
 
 /** Something that an operator should know, as `status` shows it. */
@@ -82,6 +85,11 @@ export class Daemon {
     } catch (error) {
       throw explain(error);
     }
+  }
+
+  /** Throws when something that the core counts on has not reached the disk. */
+  requireDurable(): void {
+    if (this.#diskTrouble !== undefined && !this.#isDurable()) throw this.#diskTrouble;
   }
 
   /** False while the core's own clockwork fails: then the service manager should start it anew. */
@@ -149,7 +157,7 @@ export class Daemon {
       this.#flush(out);
       this.#sleep();
     }
-    if (need !== undefined && this.#diskTrouble !== undefined && !this.#isDurable()) throw this.#diskTrouble;
+    if (need !== undefined) this.requireDurable();
     return result;
   }
 
@@ -161,6 +169,7 @@ export class Daemon {
     wipeKeys(out.commands);
     if (this.#isDurable()) this.#send(out);
     for (const notice of out.notices) this.#parts.events.publish(notice);
+    if (out.notices.length > 0) this.#parts.heard?.(out.notices);
     const opened = out.commands.flatMap(command => (command.do === "segment.open" ? [command.vni] : []));
     if (opened.length > 0) this.#parts.opened(opened);
   }

@@ -385,6 +385,93 @@ export const ERRORS = {
     (w: { path: string; problem: string }) => `cannot read ${w.path}: ${w.problem}`,
     "Check the path given with --config and the file's permissions.",
   ),
+  "address-taken": entry(
+    49,
+    409,
+    (w: { ip: string; holder: string }) => `${w.ip} is taken by ${w.holder}`,
+    "Choose another address, or leave it out to get a free one.",
+  ),
+  "address-foreign": entry(
+    50,
+    409,
+    (w: { ip: string; host: string; why: string }) => `${w.ip} belongs to ${w.host}, which ${w.why}`,
+    (w: { host: string }) =>
+      `Addresses of other hosts' blocks are asked of them. Choose another, wait until the host is back, or, if it is lost for good, run 'overlayd ip reclaim ${w.host}'.`,
+  ),
+  "address-outside": entry(
+    51,
+    400,
+    (w: { ip: string; subnet: string }) => `${w.ip} is not an address for hosts of ${w.subnet}`,
+    "Choose one inside the subnet that is neither its first nor its last nor the gateway.",
+  ),
+  "pool-exhausted": entry(
+    52,
+    409,
+    (w: { network: string }) => `network '${w.network}' has no free address left`,
+    (w: { network: string }) => `Release some; 'overlayd ip list ${w.network}' shows who has them.`,
+  ),
+  "pool-waiting": entry(
+    53,
+    503,
+    (w: { network: string; why: string }) => `network '${w.network}' has no addresses for this host yet: ${w.why}`,
+    "Try again when they answer. If one is lost for good, run 'overlayd evict' or 'overlayd ip reclaim' with its name.",
+  ),
+  "no-subnet": entry(
+    54,
+    409,
+    (w: { network: string }) => `network '${w.network}' has no such subnet`,
+    (w: { network: string }) =>
+      `Give one when the network is created: 'overlayd network create ${w.network} --subnet 10.77.0.0/16'.`,
+  ),
+  "reclaim-refused": entry(
+    55,
+    409,
+    (w: { host: string; why: string }) => `the addresses of ${w.host} cannot be taken over: ${w.why}`,
+    (w: { host: string }) =>
+      `Every living host of the network has to agree; hosts that are lost as well are named together: 'overlayd ip reclaim ${w.host} HOST'.`,
+  ),
+  "name-unknown": entry(
+    56,
+    404,
+    (w: { name: string; network: string }) => `this host states no name '${w.name}' in network '${w.network}'`,
+    "'overlayd name list' shows who states it; names of containers go with them.",
+  ),
+  "docker-request": entry(
+    58,
+    400,
+    (w: { problem: string }) => w.problem,
+    "docs/DOCKER.md lists what can be asked for.",
+  ),
+  "docker-plain-ipam": entry(
+    59,
+    400,
+    () => "Docker's own IPAM gives the same addresses out on every host",
+    "docker network create -d overlayd --ipam-driver overlayd NAME",
+  ),
+  "docker-unbound": entry(
+    60,
+    409,
+    (w: { problem: string }) => w.problem,
+    "'overlayd docker status' shows which Docker network is which overlay network.",
+  ),
+  "docker-unknown": entry(
+    61,
+    404,
+    (w: { what: string }) => `overlayd does not know ${w.what}`,
+    "Remove it with 'docker network rm' and create it again.",
+  ),
+  "docker-unreachable": entry(
+    62,
+    503,
+    (w: { socket: string; problem: string }) => `Docker does not answer on ${w.socket}: ${w.problem}`,
+    "'systemctl status docker' shows whether it runs; --docker-socket names another socket.",
+  ),
+  "docker-failed": entry(
+    63,
+    502,
+    (w: { problem: string }) => w.problem,
+    "The words are those of Docker or of the command that was run.",
+  ),
 } as const;
 
 export type ErrorCode = keyof typeof ERRORS;

@@ -155,6 +155,8 @@ const OPERATOR: Readonly<Record<OperatorEvent["code"], string>> = {
   "path.none": "no path to a host: no address of it answers",
   "path.found": "path found",
   "network.conflict": "two definitions of one network",
+  "addresses.lost": "addresses of this host were taken over while it was away",
+  "addresses.doubled": "addresses that are leased here are held by another host too",
   "version.unknown": "a host speaks a protocol version this one does not know",
   limit: "a limit was reached",
 };

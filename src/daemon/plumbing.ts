@@ -29,7 +29,7 @@ export class Plumbing {
   }
 
   /** Throws OperatorError; what had been made is then undone. */
-  attach(network: string, bridge: string | undefined): Promise<LocalAttachment> {
+  attach(network: string, bridge: string | undefined, pinnedOnly = false): Promise<LocalAttachment> {
     return this.#inTurn(async () => {
       const { daemon, host } = this.#parts;
       const { definition, self } = daemon.read(node => node.prepareAttach(network));
@@ -37,7 +37,8 @@ export class Plumbing {
       const name = bridge ?? bridgeName(network);
       const mac = (what: string) => linkMac(this.#parts.crypto, self, vni, what);
       const made = await host.ensureBridge({ name, vni, mtu, mac: mac("bridge") });
-      const attachment = { network, vni, bridge: name, tap: tapName(vni), tapMac: mac("tap"), tapMtu: made.mtu };
+      const link = { network, vni, bridge: name, tap: tapName(vni), tapMac: mac("tap"), tapMtu: made.mtu };
+      const attachment = { ...link, ...(pinnedOnly && { pinnedOnly }) };
       try {
         daemon.command((node, now, out) => node.attach(attachment, now, out));
         await host.plugTap(attachment.tap, name, attachment.tapMtu, vni);

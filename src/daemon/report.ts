@@ -9,6 +9,7 @@ import type { EngineStats, PeerStats } from "../engine/engine.ts";
 import { VERSION } from "../version.ts";
 import { toHex } from "../wire/bytes.ts";
 import type { PeerId, Vni } from "../wire/ids.ts";
+import { dockerOn, shareOf, subnetFields } from "./addressReport.ts";
 import type { Warning } from "./daemon.ts";
 import type { MacView, NetworkView, PeerView, StatusView } from "./views.ts";
 
@@ -83,7 +84,11 @@ export function networkViews(node: Node, stats: EngineStats): NetworkView[] {
   const blocked = new Set(stats.segments.filter(segment => segment.blocked).map(segment => segment.vni));
   const labels = member.hosts.labels();
   const labelled = (hosts: readonly PeerId[]) => hosts.map(host => labels.get(host) ?? host.slice(0, 8)).sort(compare);
-  return member.networks().map(network => networkView(node, network, blocked, labelled));
+  return member.networks().map(network => ({
+    ...networkView(node, network, blocked, labelled),
+    addresses: shareOf(member, network.definition),
+    docker: dockerOn(member, network, labels),
+  }));
 }
 
 function peerCounts(member: Member | undefined): StatusView["peers"] {
@@ -188,6 +193,7 @@ function macsOf(member: Member, network: string, vni: Vni, labels: ReadonlyMap<P
     kind: owner.kind,
     seq: owner.seq,
     ips: owner.ips,
+    name: owner.name ?? null,
     state: duplicates.has(mac) ? ("duplicate" as const) : reachability(member, owner.peer),
   }));
   return views.sort((a, b) => compare(a.mac, b.mac));
@@ -205,15 +211,15 @@ function networkView(
   network: CoreNetwork,
   blocked: ReadonlySet<Vni>,
   labelled: (hosts: readonly PeerId[]) => string[],
-): NetworkView {
-  const { name, vni, subnet, mtu } = network.definition;
+): Omit<NetworkView, "addresses" | "docker"> {
+  const { name, vni, mtu } = network.definition;
   // Two definitions may share name and VNI: this host is attached under the one it states.
   const isOurs = node.self !== undefined && network.statedBy.includes(node.self);
   const own = isOurs ? node.wishes.attachments.find(each => each.network === name && each.vni === vni) : undefined;
   return {
     name,
     vni,
-    subnet: subnet ?? null,
+    ...subnetFields(network.definition),
     mtu,
     state: network.state === "ok" ? "ok" : "CONFLICT",
     why: network.state === "ok" ? null : conflictWords(network, labelled(network.statedBy)),

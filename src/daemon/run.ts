@@ -16,6 +16,7 @@ import { VERSION } from "../version.ts";
 import type { Endpoint, Ip } from "../wire/ids.ts";
 import { formatEndpoint } from "../wire/ids.ts";
 import { PORT_DEFAULT } from "../wire/protocol.ts";
+import { namesEvents } from "./addressReport.ts";
 import { apiRoutes } from "./api.ts";
 import { serve } from "./apiServer.ts";
 import { type Config, type Listen, loadConfig } from "./config.ts";
@@ -24,6 +25,7 @@ import { asOperatorError, operatorError } from "./errors.ts";
 import { EventFeed } from "./events.ts";
 import { Host } from "./host.ts";
 import { createLog, type Log } from "./log.ts";
+import { NamesFeed } from "./namesFeed.ts";
 import { Plumbing } from "./plumbing.ts";
 import { checkPrivileges } from "./privileges.ts";
 import { fragmentWarnings } from "./report.ts";
@@ -103,6 +105,7 @@ class Service {
   readonly #plumbing: Plumbing;
   readonly #host: Host;
   readonly #events: EventFeed;
+  readonly #names: NamesFeed;
   readonly #notifier = openNotifier();
   readonly #startedAt = performance.now();
   readonly #timers: NodeJS.Timeout[] = [];
@@ -127,7 +130,9 @@ class Service {
       events: this.#events,
       clock: () => performance.now(),
       opened: vnis => this.#plumbing.opened(vnis),
+      heard: notices => this.#names.hear(notices),
     });
+    this.#names = new NamesFeed(() => this.#daemon.read(namesEvents));
     this.#plumbing = new Plumbing({ daemon: this.#daemon, host: this.#host, crypto: nodeCrypto, log });
   }
 
@@ -172,6 +177,7 @@ class Service {
         daemon: this.#daemon,
         plumbing: this.#plumbing,
         events: this.#events,
+        names: this.#names,
         stats: () => this.#engine.stats(),
         surroundings: () => this.#surroundings(),
         port: () => this.#port(),

@@ -20,7 +20,12 @@ export interface SocketFile {
  * renamed into place: at no moment can anyone connect who may not, and a stale file is replaced in one step.
  * Throws `socket-in-use` when somebody listens on `at`, or when something that is no socket is there.
  */
-export async function listenAt(server: net.Server, at: string, gid: number | undefined): Promise<SocketFile> {
+export async function listenAt(
+  server: net.Server,
+  at: string,
+  gid: number | undefined,
+  options: { readonly mode?: number; readonly backlog?: number } = {},
+): Promise<SocketFile> {
   const dir = path.dirname(at);
   const refuse = (problem: string, cause?: unknown) => operatorError("socket-in-use", { socket: at, problem }, cause);
   await requireFree(at, refuse);
@@ -29,9 +34,9 @@ export async function listenAt(server: net.Server, at: string, gid: number | und
     fs.mkdirSync(dir, { recursive: true, mode: 0o755 });
     nursery = fs.mkdtempSync(path.join(dir, ".ovl"));
     const born = path.join(nursery, "s");
-    await listen(server, born);
+    await listen(server, born, options.backlog);
     if (gid !== undefined) fs.chownSync(born, -1, gid);
-    fs.chmodSync(born, MODE);
+    fs.chmodSync(born, options.mode ?? MODE);
     const { ino, dev } = fs.statSync(born);
     fs.renameSync(born, at);
     return { remove: () => removeOwn(at, ino, dev) };
@@ -66,10 +71,10 @@ function isListening(at: string): Promise<boolean> {
   });
 }
 
-function listen(server: net.Server, at: string): Promise<void> {
+function listen(server: net.Server, at: string, backlog: number | undefined): Promise<void> {
   return new Promise((resolve, reject) => {
     server.once("error", reject);
-    server.listen(at, () => {
+    server.listen({ path: at, ...(backlog === undefined ? {} : { backlog }) }, () => {
       server.off("error", reject);
       resolve();
     });

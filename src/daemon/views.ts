@@ -51,6 +51,7 @@ export interface MacView {
   readonly kind: "pinned" | "seen";
   readonly seq: number;
   readonly ips: readonly string[];
+  readonly name: string | null;
   readonly state: "ok" | "unreachable" | "duplicate";
 }
 
@@ -58,6 +59,9 @@ export interface NetworkView {
   readonly name: string;
   readonly vni: number;
   readonly subnet: string | null;
+  readonly subnet6: string | null;
+  readonly gateway: string | null;
+  readonly gateway6: string | null;
   readonly mtu: number;
   readonly state: "ok" | "CONFLICT";
   readonly why: string | null;
@@ -66,4 +70,8 @@ export interface NetworkView {
   readonly bridge: string | null;
   readonly tap: string | null;
   readonly blocked: boolean;
+  readonly addresses: { readonly held: number; readonly leased: number; readonly state: AddressState } | null;
+  readonly docker: readonly { readonly host: string; readonly name: string; readonly id: string }[];
 }
+
+export type AddressState = "ok" | "waiting" | "exhausted";

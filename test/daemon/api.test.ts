@@ -7,9 +7,11 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { signRevocation } from "../../src/core/identity/revocation.ts";
 import { nodeCrypto } from "../../src/crypto/node.ts";
+import { namesEvents } from "../../src/daemon/addressReport.ts";
 import { apiRoutes } from "../../src/daemon/api.ts";
 import { type ApiServer, serve } from "../../src/daemon/apiServer.ts";
 import type { Host } from "../../src/daemon/host.ts";
+import { NamesFeed } from "../../src/daemon/namesFeed.ts";
 import { Plumbing } from "../../src/daemon/plumbing.ts";
 import type { Endpoint } from "../../src/wire/ids.ts";
 import { type Rig, rig } from "./kit.ts";
@@ -49,6 +51,8 @@ beforeEach(async () => {
     crypto: nodeCrypto,
     log: SILENT,
   });
+  const names = new NamesFeed(() => daemon.read(namesEvents));
+  made.hear = notices => names.hear(notices);
   daemon.command((node, now, out) => node.start(["10.0.0.1:4794", "[2001:db8::1]:4794"] as Endpoint[], now, out));
   daemon.start();
   server = await serve({
@@ -59,6 +63,7 @@ beforeEach(async () => {
       daemon,
       plumbing,
       events,
+      names,
       stats: () => ({
         drops: { "bad-mac1": 2 },
         fragmented: 0,
@@ -253,6 +258,7 @@ describe("a cluster of one", () => {
       network: "blue",
       mac: "02:42:0A:07:00:02",
       ips: ["10.7.0.2"],
+      name: "web_1",
     };
     expect(await post("/v1/endpoints", pin)).toEqual({ status: 200, body: {} });
     expect((await get("/v1/macs?network=blue")).body).toEqual([
@@ -265,6 +271,7 @@ describe("a cluster of one", () => {
         kind: "pinned",
         seq: 1,
         ips: ["10.7.0.2"],
+        name: "web_1",
         state: "ok",
       },
     ]);

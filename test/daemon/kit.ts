@@ -2,6 +2,7 @@
 
 import type { StoreWrite } from "../../src/core/machine.ts";
 import { Node } from "../../src/core/node.ts";
+import type { Notice } from "../../src/core/notice.ts";
 import { STATE_FILES } from "../../src/core/stateFiles.ts";
 import { nodeCrypto } from "../../src/crypto/node.ts";
 import { Daemon } from "../../src/daemon/daemon.ts";
@@ -27,6 +28,8 @@ export interface Rig {
   fail: { readonly file?: string; readonly code: "disk-full" | "state-unusable" } | undefined;
   now: number;
   emit(...events: EngineEvent[]): void;
+  /** What the core says in each turn comes here. */
+  hear: (notices: readonly Notice[]) => void;
 }
 
 /** A daemon around `node`, or around a real one that is idle. */
@@ -85,6 +88,7 @@ export function rig(node: Partial<Node> = idleNode()): Rig {
     log,
     events,
     clock: () => made.now,
+    heard: notices => made.hear(notices),
     opened: vnis => void asked.push(`opened ${vnis.join()}`),
   });
   const made: Rig = {
@@ -97,6 +101,7 @@ export function rig(node: Partial<Node> = idleNode()): Rig {
     disk,
     fail: undefined,
     now: 1_000,
+    hear: () => undefined,
     emit(...batch) {
       waiting.push(...batch);
       wake();

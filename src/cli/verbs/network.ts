@@ -11,6 +11,15 @@ interface Attached {
   readonly mtu: number;
 }
 
+interface Definition {
+  readonly subnet?: string;
+  readonly subnet6?: string;
+  readonly gateway?: string;
+  readonly gateway6?: string;
+  readonly mtu?: number;
+  readonly vni?: number;
+}
+
 const NETWORK = "the network's name";
 
 export function addNetworkVerbs(root: Command): void {
@@ -19,10 +28,13 @@ export function addNetworkVerbs(root: Command): void {
     .command("create")
     .description("define a network; every member can attach to it")
     .argument("<name>", NETWORK)
-    .option("--subnet <cidr>", "its addresses, for the record and for Docker: 10.77.0.0/16")
+    .option("--subnet <cidr>", "the addresses that hosts lease for it: 10.77.0.0/16")
+    .option("--subnet6 <cidr>", "IPv6 addresses besides: fd00:77::/64")
+    .option("--gateway <ip>", "an address of the subnet that is never leased (default: the first)")
+    .option("--gateway6 <ip>", "the same of the IPv6 subnet")
     .option("--mtu <bytes>", "largest packet inside (default 1390, which fits a 1500-byte underlay)", wholeNumber)
     .option("--vni <number>", "its number, 1..16777215 (default: from the name)", wholeNumber)
-    .action(async (name: string, options: { subnet?: string; mtu?: number; vni?: number }, command: Command) => {
+    .action(async (name: string, options: Definition, command: Command) => {
       const made = await clientOf(command).post<{ name: string; vni: number; mtu: number }>("/v1/networks", {
         name,
         ...options,
@@ -43,7 +55,11 @@ export function addNetworkVerbs(root: Command): void {
     .description("plug a bridge of this host into a network")
     .argument("<network>", NETWORK)
     .option("--bridge <name>", "the bridge; made if it does not exist (default: ov-<network>)")
-    .action(async (name: string, options: { bridge?: string }, command: Command) => {
+    .option(
+      "--pinned-only",
+      "carry frames of pinned MACs only ('overlayd endpoint add'): for guests that are not trusted",
+    )
+    .action(async (name: string, options: { bridge?: string; pinnedOnly?: boolean }, command: Command) => {
       const made = await clientOf(command).post<Attached>("/v1/attachments", { network: name, ...options });
       print(`attached ${made.network} (VNI ${made.vni}) to bridge ${made.bridge} through ${made.tap}, MTU ${made.mtu}`);
     });
@@ -65,8 +81,9 @@ export function addNetworkVerbs(root: Command): void {
     .argument("<network>", NETWORK)
     .argument("<mac>", "02:42:0a:4d:00:02")
     .addArgument(new Argument("[ip...]", "its addresses"))
-    .action(async (name: string, mac: string, ips: string[], _options: object, command: Command) => {
-      await clientOf(command).post("/v1/endpoints", { network: name, mac, ips });
+    .option("--name <name>", "what it is called, for those who look")
+    .action(async (name: string, mac: string, ips: string[], options: { name?: string }, command: Command) => {
+      await clientOf(command).post("/v1/endpoints", { network: name, mac, ips, ...options });
       print(`pinned ${mac} in ${name}`);
     });
   endpoint

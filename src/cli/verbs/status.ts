@@ -1,6 +1,7 @@
 /** What is there: status, peers, macs, networks, events; each as a table or JSON. */
 
 import type { Command } from "commander";
+import { operatorError } from "../../daemon/errors.ts";
 import type { MacView, NetworkView, PeerView, StatusView } from "../../daemon/views.ts";
 import type { Client } from "../client.ts";
 import { clientOf, print, printJson } from "../context.ts";
@@ -17,7 +18,7 @@ interface Shown {
 export function addStatusVerbs(root: Command): void {
   show(root, "status", "this host: cluster, engine, peers, warnings", "/v1/status", renderStatus);
   show(root, "peers", "the other hosts: state, path, traffic", "/v1/peers", renderPeers);
-  show(root, "networks", "all networks and who is attached", "/v1/networks", renderNetworks);
+  addNetworksVerb(root);
   show(root, "macs", "which MAC lives on which host", "/v1/macs", renderMacs).option(
     "--network <name>",
     "only this network",
@@ -31,6 +32,49 @@ export function addStatusVerbs(root: Command): void {
     );
 }
 
+/** All networks, or one with what is on it. */
+function addNetworksVerb(root: Command): void {
+  root
+    .command("networks")
+    .description("all networks, who is attached, Docker's networks on them; of one network its endpoints too")
+    .argument("[network]", "only this one, with its endpoints: container, addresses, MAC, host")
+    .option("--json", "print JSON")
+    .option("--watch", "repeat every second until Ctrl-C")
+    .action(async (name: string | undefined, options: Shown, command: Command) => {
+      const client = clientOf(command);
+      const look = () => networksAnswer(client, name);
+      const render = (answer: NetworksAnswer) =>
+        options.json === true ? JSON.stringify(answer) : renderAnswer(answer);
+      if (options.watch === true) return watch(look, render);
+      if (options.json === true) printJson(await look());
+      else print(render(await look()));
+    });
+}
+
+type NetworksAnswer =
+  | readonly NetworkView[]
+  | { readonly network: NetworkView; readonly endpoints: readonly MacView[] };
+
+async function networksAnswer(client: Client, name: string | undefined): Promise<NetworksAnswer> {
+  const networks = await client.get<readonly NetworkView[]>("/v1/networks");
+  if (name === undefined) return networks;
+  const network = networks.find(each => each.name === name);
+  if (network === undefined) throw operatorError("network-unknown", { network: name });
+  const macs = network.attached ? await client.get<MacView[]>(`/v1/macs?network=${encodeURIComponent(name)}`) : [];
+  return { network, endpoints: macs.filter(({ kind }) => kind === "pinned") };
+}
+
+function renderAnswer(answer: NetworksAnswer): string {
+  if (!("network" in answer)) return renderNetworks(answer);
+  const { network, endpoints } = answer;
+  return `${renderNetworks([network])}\n\n${renderEndpoints(endpoints)}`;
+}
+
+export function renderEndpoints(endpoints: readonly MacView[]): string {
+  const rows = endpoints.map(each => [each.name ?? undefined, each.ips.join(","), each.mac, each.host, each.state]);
+  return table(["ENDPOINT", "ADDRESSES", "MAC", "HOST", "STATE"], rows);
+}
+
 function show<T>(root: Command, name: string, about: string, path: string, render: (value: T) => string): Command {
   return root
     .command(name)
@@ -40,8 +84,9 @@ function show<T>(root: Command, name: string, about: string, path: string, rende
     .action(async (options: Shown & { network?: string }, command: Command) => {
       const client = clientOf(command);
       const query = options.network === undefined ? path : `${path}?network=${encodeURIComponent(options.network)}`;
-      if (options.watch === true) return watch(client, query, options.json === true ? JSON.stringify : render);
-      const value = await client.get<T>(query);
+      const look = () => client.get<T>(query);
+      if (options.watch === true) return watch(look, options.json === true ? JSON.stringify : render);
+      const value = await look();
       if (options.json === true) printJson(value);
       else print(render(value));
     });
@@ -56,10 +101,10 @@ export function renderEvent(data: string): string {
 }
 
 /** Redraws until the process is interrupted; one line of JSON each time where JSON is asked for. */
-async function watch<T>(client: Client, path: string, render: (value: T) => string): Promise<void> {
+async function watch<T>(look: () => Promise<T>, render: (value: T) => string): Promise<void> {
   const clear = process.stdout.isTTY === true ? "\u001b[H\u001b[2J" : "";
   for (;;) {
-    const text = render(await client.get<T>(path));
+    const text = render(await look());
     process.stdout.write(`${clear}${text}\n`);
     await new Promise(resolve => setTimeout(resolve, WATCH_MS));
   }
@@ -121,22 +166,41 @@ export function renderPeers(peers: readonly PeerView[]): string {
 }
 
 export function renderMacs(macs: readonly MacView[]): string {
-  const rows = macs.map(each => [each.network, each.mac, each.host, each.kind, each.state, each.ips.join(",")]);
-  return table(["NETWORK", "MAC", "HOST", "KIND", "STATE", "ADDRESSES"], rows);
+  const rows = macs.map(each => [
+    each.network,
+    each.mac,
+    each.host,
+    each.kind,
+    each.state,
+    each.ips.join(","),
+    each.name ?? undefined,
+  ]);
+  return table(["NETWORK", "MAC", "HOST", "KIND", "STATE", "ADDRESSES", "NAME"], rows);
 }
 
 export function renderNetworks(networks: readonly NetworkView[]): string {
   const rows = networks.map(each => [
     each.name,
     each.vni,
-    each.subnet ?? undefined,
+    [each.subnet, each.subnet6].filter(subnet => subnet !== null).join(",") || undefined,
     each.mtu,
     each.state,
     bridgeOf(each),
+    leasesOf(each),
     each.hosts.join(","),
+    each.docker.map(docker => `${docker.host}:${docker.name}`).join(",") || undefined,
   ]);
   const why = networks.filter(each => each.why !== null).map(each => `${each.name}: ${each.why}`);
-  return [table(["NAME", "VNI", "SUBNET", "MTU", "STATE", "BRIDGE", "HOSTS"], rows), ...why].join("\n");
+  return [table(["NAME", "VNI", "SUBNET", "MTU", "STATE", "BRIDGE", "LEASED", "HOSTS", "DOCKER"], rows), ...why].join(
+    "\n",
+  );
+}
+
+/** Leased of held here, and what is wrong with that. */
+function leasesOf({ addresses }: NetworkView): string | undefined {
+  if (addresses === null) return undefined;
+  const share = `${addresses.leased}/${addresses.held}`;
+  return addresses.state === "ok" ? share : `${share} (${addresses.state})`;
 }
 
 function bridgeOf(network: NetworkView): string | undefined {
