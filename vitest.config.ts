@@ -1,6 +1,6 @@
 import { defineConfig } from "vitest/config";
 
-/** `unit` needs nothing of the host; `net` makes network namespaces and needs root and /dev/net/tun. */
+/** `unit` needs nothing of the host; `net` makes network namespaces and needs root and /dev/net/tun; `docker` needs Docker too. */
 export default defineConfig({
   test: {
     projects: [
@@ -21,6 +21,16 @@ export default defineConfig({
           fileParallelism: false,
           testTimeout: 120_000,
           hookTimeout: 120_000,
+        },
+      },
+      {
+        test: {
+          name: "docker",
+          include: ["test/docker/**/*.test.ts"],
+          pool: "forks",
+          fileParallelism: false,
+          testTimeout: 180_000,
+          hookTimeout: 300_000,
         },
       },
     ],

@@ -39,7 +39,7 @@ function names(shape: string): string[] {
 }
 
 describe("docs/API.md", () => {
-  const rows = [...api.matchAll(/^\| `(GET|POST|DELETE) (\/v1\/[^`]*)` \| (.*) \|$/gm)];
+  const rows = [...api.matchAll(/^\| `(GET|POST|PUT|DELETE) (\/v1\/[^`]*)` \| (.*) \|$/gm)];
 
   test("lists exactly the routes there are", () => {
     const routes = apiRoutes({} as ApiParts).map(({ method, path }) => `${method} ${path.replace(/:\w+/g, "X")}`);
@@ -93,7 +93,7 @@ const badValue = expect.objectContaining({ code: "config-bad-value" }) as unknow
 
 describe("docs/PROTOCOL.md", () => {
   test("lists every control message with its keys", () => {
-    const files = ["identity", "membership", "overlay", "replica", "session"];
+    const files = ["identity", "ipam", "membership", "overlay", "replica", "session"];
     const kinds = files.flatMap(file => words(read(`src/wire/messages/${file}.ts`), /v\.literal\("([^"]+)"\)/g));
     expect(
       firstCells(section(protocol, "Control bodies"))

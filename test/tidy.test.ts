@@ -43,7 +43,8 @@ const RULES: readonly Rule[] = [
   { of: "src/daemon/", mayImport: [...LOWER, "src/daemon/", "src/version.ts"], packages: ["*"] },
   ...FRONT_ENDS.map(of => ({
     of,
-    mayImport: [of, "src/wire/", "src/sys/", "src/daemon/", "src/version.ts"],
+    // The command line starts the others.
+    mayImport: [...(of === "src/cli/" ? FRONT_ENDS : [of]), "src/wire/", "src/sys/", "src/daemon/", "src/version.ts"],
     packages: ["*"],
   })),
   { of: "src/version.ts", mayImport: [], packages: ["node:"] },

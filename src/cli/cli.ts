@@ -5,7 +5,9 @@ import { asOperatorError } from "../daemon/errors.ts";
 import { VERSION } from "../version.ts";
 import { SOCKET_DEFAULT } from "./client.ts";
 import { completionScript } from "./completion.ts";
+import { addAddressVerbs } from "./verbs/addresses.ts";
 import { addClusterVerbs } from "./verbs/cluster.ts";
+import { addDockerVerbs } from "./verbs/docker.ts";
 import { addNetworkVerbs } from "./verbs/network.ts";
 import { addRunVerb } from "./verbs/run.ts";
 import { addStatusVerbs } from "./verbs/status.ts";
@@ -37,8 +39,10 @@ export function program(): Command {
   addRunVerb(root);
   addClusterVerbs(root);
   addNetworkVerbs(root);
+  addAddressVerbs(root);
   addStatusVerbs(root);
   addTrustVerbs(root);
+  addDockerVerbs(root);
   root
     .command("completion")
     .description("print the bash completion script: source <(overlayd completion)")

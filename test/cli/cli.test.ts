@@ -18,6 +18,9 @@ function every(command: Command): Command[] {
   return [command, ...command.commands.flatMap(every)];
 }
 
+const NO_SUBNET = { subnet: null, subnet6: null, gateway: null, gateway6: null };
+const NO_PART = { addresses: null, docker: [] };
+
 describe("the command tree", () => {
   it("has the verbs that the documentation names", () => {
     const verbs = every(program()).map(command =>
@@ -182,7 +185,7 @@ describe("views", () => {
     const network = {
       name: "blue",
       vni: 7,
-      subnet: null,
+      ...NO_SUBNET,
       mtu: 1390,
       state: "CONFLICT",
       why: "do this",
@@ -191,6 +194,7 @@ describe("views", () => {
       bridge: null,
       tap: null,
       blocked: false,
+      ...NO_PART,
     } as const;
     expect(renderNetworks([network])).toMatch(/CONFLICT[\s\S]*blue: do this/);
   });
@@ -199,7 +203,7 @@ describe("views", () => {
     const network = {
       name: "blue",
       vni: 7,
-      subnet: null,
+      ...NO_SUBNET,
       mtu: 1390,
       state: "ok",
       why: null,
@@ -208,6 +212,7 @@ describe("views", () => {
       bridge: "br",
       tap: "t",
       blocked: true,
+      ...NO_PART,
     } as const;
     expect(renderNetworks([network])).toContain("br (blocked: loop)");
   });
@@ -222,6 +227,7 @@ describe("views", () => {
       kind: "seen",
       seq: 1,
       ips: [],
+      name: null,
       state: "unreachable",
     } as const;
     expect(renderMacs([mac])).toContain("unreachable");
