@@ -9,6 +9,7 @@ import { type PeerCredentials, peerCredentials } from "../sys/peercred.ts";
 import { type Access, API_GROUP, accessOf, groupId } from "./access.ts";
 import { asOperatorError, type OperatorError, operatorError } from "./errors.ts";
 import { streamEvents } from "./eventStream.ts";
+import { readJson } from "./jsonBody.ts";
 import { changes, type Route, RouteTable } from "./routes.ts";
 import { listenAt } from "./socketFile.ts";
 
@@ -149,7 +150,7 @@ class Front {
     if (changes(route) && access !== "change") {
       throw operatorError("permission", { action: `${route.method} ${path}` });
     }
-    const body = await readJson(request);
+    const body = await readJson(request, BODY_BYTES_MAX, "request-bad");
     return route.handler(params, body, { query: new URLSearchParams(query), peer, signal });
   }
 
@@ -168,25 +169,6 @@ class Front {
     } finally {
       this.#streams--;
     }
-  }
-}
-
-/** The body's JSON; undefined when there is none. Throws `request-too-large` or `request-bad`. */
-async function readJson(request: http.IncomingMessage): Promise<unknown> {
-  const tooLarge = () => operatorError("request-too-large", { maxBytes: BODY_BYTES_MAX });
-  if (Number(request.headers["content-length"] ?? 0) > BODY_BYTES_MAX) throw tooLarge();
-  const chunks: Buffer[] = [];
-  let length = 0;
-  for await (const chunk of request.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
-    length += chunk.length;
-    if (length > BODY_BYTES_MAX) throw tooLarge();
-    chunks.push(chunk);
-  }
-  if (length === 0) return undefined;
-  try {
-    return JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(Buffer.concat(chunks)));
-  } catch (error) {
-    throw operatorError("request-bad", { problem: "the body is not JSON" }, error);
   }
 }
 

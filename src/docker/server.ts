@@ -6,6 +6,7 @@
 import * as http from "node:http";
 import type { Socket } from "node:net";
 import { asOperatorError, operatorError } from "../daemon/errors.ts";
+import { readJson } from "../daemon/jsonBody.ts";
 import type { Log } from "../daemon/log.ts";
 import { listenAt } from "../daemon/socketFile.ts";
 import {
@@ -135,7 +136,7 @@ class Front {
     if (method === undefined) return { status: 404, body: words(`there is no ${name}`) };
     if (request.method !== "POST") return { status: 405, body: words(`${name} is called with POST`) };
     try {
-      const body = await readBody(request);
+      const body = await readJson(request, BODY_BYTES_MAX, "docker-request");
       if (body === undefined && method.empty !== true)
         throw operatorError("docker-request", { problem: `${name} came without a body: the connection broke before` });
       return { status: 200, body: await this.#inTime(name, method, body) };
@@ -172,25 +173,6 @@ class Front {
 
 function words(text: string): object {
   return { Err: text, Error: text };
-}
-
-/** The body's JSON; undefined when there is none. */
-async function readBody(request: http.IncomingMessage): Promise<unknown> {
-  const tooLarge = () => operatorError("request-too-large", { maxBytes: BODY_BYTES_MAX });
-  if (Number(request.headers["content-length"] ?? 0) > BODY_BYTES_MAX) throw tooLarge();
-  const chunks: Buffer[] = [];
-  let length = 0;
-  for await (const chunk of request.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
-    length += chunk.length;
-    if (length > BODY_BYTES_MAX) throw tooLarge();
-    chunks.push(chunk);
-  }
-  if (length === 0) return undefined;
-  try {
-    return JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(Buffer.concat(chunks)));
-  } catch (error) {
-    throw operatorError("docker-request", { problem: "the body is not JSON" }, error);
-  }
 }
 
 /**
