@@ -34,9 +34,7 @@ import { Replica } from "./replica/replica.ts";
 import type { SessionIdentity } from "./session/context.ts";
 import { Sessions } from "./session/sessions.ts";
 import type { MemberState } from "./stateFiles.ts";
-
-/** Hosts heard of while the replica fetches wait this long at most: who knows how many there are does not dial the first hundred as if they were all. */
-const MEET_MS_MAX = 1_000;
+import { Strangers } from "./strangers.ts";
 
 /** What the engine that carries this host's frames can do. */
 export interface EngineAbilities {
@@ -79,9 +77,7 @@ export class Member {
   readonly #planner: Planner;
   /** Hosts that said farewell in this turn. */
   readonly #departed = new Set<PeerId>();
-  /** Hosts heard of that membership does not know yet, and since when there are any. */
-  readonly #strangers = new Set<PeerId>();
-  #strangersSince: Millis = 0;
+  readonly #strangers = new Strangers();
 
   constructor(identity: Identity, options: MemberOptions) {
     const { crypto, rng, keeper } = options;
@@ -259,10 +255,18 @@ export class Member {
 
   deadline(): Deadline | undefined {
     const { sessions, membership, ownership, loops, hosts, ipam } = this;
-    const machines = [sessions, membership, this.#gossip, ownership, loops, hosts, ipam, this.#planner];
-    const meeting =
-      this.#strangers.size === 0 ? undefined : { at: this.#strangersSince + MEET_MS_MAX, why: "strangers" };
-    return machines.reduce<Deadline | undefined>((soonest, machine) => earlier(soonest, machine.deadline()), meeting);
+    const machines = [
+      sessions,
+      membership,
+      this.#gossip,
+      ownership,
+      loops,
+      hosts,
+      ipam,
+      this.#planner,
+      this.#strangers,
+    ];
+    return machines.reduce<Deadline | undefined>((soonest, machine) => earlier(soonest, machine.deadline()), undefined);
   }
 
   /** Each notice goes to every machine once. */
@@ -439,14 +443,8 @@ export class Member {
       for (const host of this.#departed) this.#forget(host, "left", now, out);
       this.#departed.clear();
     }
-    for (const host of this.hosts.takeFresh()) {
-      if (this.#strangers.size === 0) this.#strangersSince = now;
-      this.#strangers.add(host);
-    }
-    if (this.#strangers.size === 0) return;
-    if (this.#gossip.isFetching && now < this.#strangersSince + MEET_MS_MAX) return;
-    for (const host of this.#strangers) this.#introduce(host, now, out);
-    this.#strangers.clear();
+    this.#strangers.add(this.hosts.takeFresh(), now);
+    for (const host of this.#strangers.take(() => this.#gossip.isFetching, now)) this.#introduce(host, now, out);
   }
 
   #introduce(host: PeerId, now: Millis, out: Outbox): void {

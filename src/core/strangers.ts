@@ -1,0 +1,42 @@
+/**
+ * Hosts heard of that membership does not know yet. While the replica fetches they wait: who knows how many there are does not dial the first hundred
+ * as if they were all.
+ */
+
+import type { PeerId } from "../wire/ids.ts";
+import type { Deadline, Millis } from "./machine.ts";
+
+/** They wait this long at most, however long the fetch lasts. */
+const WAIT_MS_MAX = 1_000;
+
+export class Strangers {
+  readonly #hosts = new Set<PeerId>();
+  /** Since when there are any. */
+  #since: Millis = 0;
+
+  add(hosts: readonly PeerId[], now: Millis): void {
+    if (hosts.length === 0) return;
+    if (this.#hosts.size === 0) this.#since = now;
+    for (const host of hosts) this.#hosts.add(host);
+  }
+
+  /** False when it was none. */
+  delete(host: PeerId): boolean {
+    return this.#hosts.delete(host);
+  }
+
+  /** Those to be met now: all of them, or none. */
+  take(isFetching: () => boolean, now: Millis): readonly PeerId[] {
+    if (this.#hosts.size === 0 || (now < this.#since + WAIT_MS_MAX && isFetching())) return NONE;
+    const hosts = [...this.#hosts];
+    this.#hosts.clear();
+    return hosts;
+  }
+
+  deadline(): Deadline | undefined {
+    return this.#hosts.size === 0 ? undefined : { at: this.#since + WAIT_MS_MAX, why: "strangers" };
+  }
+}
+
+/** Asked after every input, and mostly this. */
+const NONE: readonly PeerId[] = [];
