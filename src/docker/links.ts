@@ -3,7 +3,7 @@
 import { createHash } from "node:crypto";
 import { operatorError } from "../daemon/errors.ts";
 import type { Mac } from "../wire/ids.ts";
-import { Batch } from "./batch.ts";
+import { Batch } from "./ipBatch.ts";
 
 const HOST_PREFIX = "ovp-";
 const INNER_PREFIX = "ovc-";

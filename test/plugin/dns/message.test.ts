@@ -3,7 +3,7 @@
 import { decode, encode, RECURSION_AVAILABLE, RECURSION_DESIRED, TRUNCATED_RESPONSE } from "dns-packet";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { messageId, readQuestion, reversedIp, withId, writeAnswer } from "../../src/docker/dns/message.ts";
+import { messageId, readQuestion, reversedIp, withId, writeAnswer } from "../../../src/docker/dns/message.ts";
 
 type Ask = { readonly name?: string; readonly type?: string; readonly class?: string; readonly edns?: number };
 

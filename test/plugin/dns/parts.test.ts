@@ -5,11 +5,11 @@ import { createServer, type Server, type ServerResponse } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, describe, expect, test, vi } from "vitest";
-import { NamesFeed } from "../../src/docker/dns/feed.ts";
-import { Forwards } from "../../src/docker/dns/forwards.ts";
-import { FORWARD_MS, FORWARDS_MAX } from "../../src/docker/dns/limits.ts";
-import { Names } from "../../src/docker/dns/names.ts";
-import { messages } from "../../src/docker/dns/tcp.ts";
+import { NamesFeed } from "../../../src/docker/dns/feed.ts";
+import { Forwards } from "../../../src/docker/dns/forwards.ts";
+import { FORWARD_MS, FORWARDS_MAX } from "../../../src/docker/dns/limits.ts";
+import { Names } from "../../../src/docker/dns/names.ts";
+import { messages } from "../../../src/docker/dns/tcp.ts";
 
 describe("questions under way", () => {
   test("have ids of their own, and each answer finds its asker once", () => {

@@ -1,7 +1,7 @@
 /** What a container on some overlay networks may ask for. */
 
 import { describe, expect, test } from "vitest";
-import { type Membership, Names } from "../../src/docker/dns/names.ts";
+import { type Membership, Names } from "../../../src/docker/dns/names.ts";
 
 const blue: Membership = { network: "blue", suffixes: ["blue", "my-network"] };
 const red: Membership = { network: "red", suffixes: ["red"] };
