@@ -68,30 +68,14 @@ export interface Datagram {
 
 let captures = 0;
 
-/** Records every datagram of the overlay that passes bridge `br0` of the underlay and is in one piece. */
+/** Records every datagram of the overlay that passes bridge `br0` of the underlay in one piece, over IPv4 and IPv6: peers use either. */
 export class Capture {
   readonly #file: string;
   readonly #tcpdump;
 
   private constructor(namespace: string, file: string) {
     this.#file = file;
-    const args = [
-      "-i",
-      "br0",
-      "-U",
-      "-n",
-      "-s",
-      "0",
-      "-B",
-      "16384",
-      "-w",
-      file,
-      "ip",
-      "and",
-      "udp",
-      "port",
-      String(PORT),
-    ];
+    const args = ["-i", "br0", "-U", "-n", "-s", "0", "-B", "16384", "-w", file, "udp", "port", String(PORT)];
     this.#tcpdump = spawn("ip", ["netns", "exec", namespace, "tcpdump", "-Z", "root", ...args], {
       stdio: ["ignore", "ignore", "pipe"],
     });
