@@ -12,7 +12,7 @@ const IDLE_FACTOR = 500;
 const BUSY_FACTOR = 50;
 const SETTLE_MS = 30_000;
 const IDLE_MS = 3_600_000;
-const BUSY_MINUTES = 6;
+const BUSY_MINUTES = 20;
 const BUSY_FRAMES = 20;
 /** A fault of any kind every five seconds on average; the worlds of the smoke run have up to ten times as many. */
 const BUSY_FAULT_MS = 4_000;

@@ -39,6 +39,7 @@ pub const LOOP_FIRST_MS: u64 = 250;
 pub const KEEPALIVE_MS: u64 = 25_000;
 pub const PASSIVE_KEEPALIVE_MS: u64 = 10_000;
 pub const SILENT_MS: u64 = 15_000;
+pub const ANSWER_MS: u64 = 1_000;
 
 pub const HANDSHAKES_PER_SOURCE: u64 = 20;
 pub const HANDSHAKES_GLOBAL: u64 = 200;

@@ -36,6 +36,11 @@ impl Moment {
         }
     }
 
+    /// True when it came less than `interval` ago.
+    pub fn is_within(&self, interval: u64, now: u64) -> bool {
+        self.get().is_some_and(|at| now.saturating_sub(at) < interval)
+    }
+
     /// True when it had not come: then it is now.
     pub fn begin(&self, now: u64) -> bool {
         let is_new = self.0.load(Ordering::Relaxed) == NEVER;

@@ -13,7 +13,7 @@ use crate::frame::{Checksum, Frame};
 use crate::ids::{Endpoint, PeerId, Vni};
 use crate::lane::By;
 use crate::limits::{
-    KEEPALIVE_MS, PASSIVE_KEEPALIVE_MS, PEER_SWEEP_MS, SESSIONS_CONFIRMED, SESSIONS_NEXT, SILENT_MS,
+    ANSWER_MS, KEEPALIVE_MS, PASSIVE_KEEPALIVE_MS, PEER_SWEEP_MS, SESSIONS_CONFIRMED, SESSIONS_NEXT, SILENT_MS,
     WAITING_FRAMES_PER_PEER, WAITING_MS, WANTED_INTERVAL_MS,
 };
 use crate::mss;
@@ -113,7 +113,8 @@ impl Sealer<'_> {
     }
 
     fn expect_answer(&self) {
-        if self.session.peer.unanswered.begin(self.by.now) {
+        let peer = &self.session.peer;
+        if !peer.heard.is_within(ANSWER_MS, self.by.now) && peer.unanswered.begin(self.by.now) {
             self.plane.agenda.arm(self.by.now + SILENT_MS, Cause::Silent);
         }
     }
@@ -129,7 +130,7 @@ fn want(peer: &Peer, why: Why, now: u64, sink: &mut impl Sink) {
 pub fn note_heard(plane: &Plane, peer: &Peer, is_data: bool, now: u64) {
     peer.heard.set(now);
     peer.unanswered.clear();
-    if is_data && peer.owes.begin(now) {
+    if is_data && !peer.sent.is_within(ANSWER_MS, now) && peer.owes.begin(now) {
         plane.agenda.arm(now + PASSIVE_KEEPALIVE_MS, Cause::PassiveKeepalive);
     }
 }

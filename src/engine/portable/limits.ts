@@ -59,6 +59,8 @@ export const KEEPALIVE_MS = 25_000;
 export const PASSIVE_KEEPALIVE_MS = 10_000;
 /** Sent for this long without hearing anything: the session may be gone at the other end. */
 export const SILENT_MS = 15_000;
+/** What is sent this soon after something was heard is an answer itself: nobody owes it another one. Longer than a round trip and what it starts. */
+export const ANSWER_MS = 1_000;
 
 /** Handshakes per second and at once from one source address: a member behind NAT with 20 neighbours that restart together. */
 export const HANDSHAKES_PER_SOURCE = 20;

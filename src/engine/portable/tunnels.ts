@@ -6,6 +6,7 @@ import type { Endpoint, PeerId, SessionIndex, Vni } from "../../wire/ids.ts";
 import { INNER_BYTES, KIND, OUTER_BYTES, QUEUE_CONTROL, REJECT_MS, TAG_BYTES } from "../../wire/protocol.ts";
 import type { EngineEvent, PeerStats, SessionKeys } from "../engine.ts";
 import {
+  ANSWER_MS,
   KEEPALIVE_MS,
   PASSIVE_KEEPALIVE_MS,
   PEER_SWEEP_MS,
@@ -122,7 +123,7 @@ export class Tunnels {
     const { peer } = session;
     peer.heardAt = now;
     peer.unansweredSince = undefined;
-    if (isData && peer.owesSince === undefined) {
+    if (isData && peer.owesSince === undefined && now - peer.sentAt >= ANSWER_MS) {
       peer.owesSince = now;
       this.#shared.agenda.arm(now + PASSIVE_KEEPALIVE_MS, "passive-keepalive");
     }
@@ -197,7 +198,7 @@ export class Tunnels {
   }
 
   #expectAnswer(peer: Peer, now: number): void {
-    if (peer.unansweredSince !== undefined) return;
+    if (peer.unansweredSince !== undefined || now - (peer.heardAt ?? -Infinity) < ANSWER_MS) return;
     peer.unansweredSince = now;
     this.#shared.agenda.arm(now + SILENT_MS, "silent");
   }

@@ -242,6 +242,7 @@ export function sessions(make: MakeSwitch): void {
 
   test("data without an answer gets a keepalive after 10 s, a keepalive gets none", () => {
     const { a, b } = pair(make);
+    for (const host of [a, b]) host.pass(1_000);
     a.inside(ethernet(MAC_B, MAC_A, 0x1234, []));
     carry(a, b);
     b.pass(9_999);
@@ -253,11 +254,24 @@ export function sessions(make: MakeSwitch): void {
     expect(a.takeDatagrams()).toEqual([]);
   });
 
-  test("15 s of sending without hearing anything is reported", () => {
+  test("an answer within a second gets none, and neither end misses one", () => {
+    const { a, b } = pair(make);
+    for (const host of [a, b]) host.pass(1_000);
+    a.inside(ethernet(MAC_B, MAC_A, 0x1234, []));
+    carry(a, b);
+    for (const host of [a, b]) host.pass(999);
+    b.inside(ethernet(MAC_A, MAC_B, 0x1234, []));
+    carry(b, a);
+    for (const host of [a, b]) host.pass(20_000);
+    expect([a.takeDatagrams(), b.takeDatagrams()]).toEqual([[], []]);
+    expect([a.takeEvents(), b.takeEvents()]).toEqual([[], []]);
+  });
+
+  test("15 s of sending without hearing anything is reported, from a second after the last that was heard", () => {
     const { a } = pair(make);
-    for (let second = 0; second <= 15; second++) {
+    for (let second = 0; second <= 16; second++) {
       a.inside(ethernet(MAC_B, MAC_A, 0x1234, []));
-      if (second === 14) expect(a.takeEvents()).toEqual([]);
+      if (second === 15) expect(a.takeEvents()).toEqual([]);
       a.pass(1_000);
     }
     expect(a.takeEvents()).toEqual([{ on: "session.wanted", peer: PEER_B, why: "silent" }]);
