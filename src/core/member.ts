@@ -78,6 +78,8 @@ export class Member {
   /** Hosts that said farewell in this turn. */
   readonly #departed = new Set<PeerId>();
   readonly #strangers = new Strangers();
+  /** Whoever waits for a time. */
+  readonly #timed: readonly { deadline(): Deadline | undefined }[];
 
   constructor(identity: Identity, options: MemberOptions) {
     const { crypto, rng, keeper } = options;
@@ -139,6 +141,8 @@ export class Member {
       uses: () => poolUses(options.networks),
       publish: (key, value, out) => this.#write({ scope: "", type: BLOCK_TYPE, key, value }, out),
     });
+    const { sessions, membership, hosts, ipam } = this;
+    this.#timed = [sessions, membership, this.#gossip, ownership, loops, hosts, ipam, this.#planner, this.#strangers];
   }
 
   /** Takes up what was known before: hosts of the last life or of the join, and this host's own statements. */
@@ -254,19 +258,9 @@ export class Member {
   }
 
   deadline(): Deadline | undefined {
-    const { sessions, membership, ownership, loops, hosts, ipam } = this;
-    const machines = [
-      sessions,
-      membership,
-      this.#gossip,
-      ownership,
-      loops,
-      hosts,
-      ipam,
-      this.#planner,
-      this.#strangers,
-    ];
-    return machines.reduce<Deadline | undefined>((soonest, machine) => earlier(soonest, machine.deadline()), undefined);
+    let soonest: Deadline | undefined;
+    for (const machine of this.#timed) soonest = earlier(soonest, machine.deadline());
+    return soonest;
   }
 
   /** Each notice goes to every machine once. */

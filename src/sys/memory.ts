@@ -25,6 +25,11 @@ export function allocate(size: number): NativeMemory {
   const length = Math.ceil(size / 4096) * 4096;
   const address = libc.mmap(0, length, PROT_READ_WRITE, MAP_PRIVATE_ANONYMOUS, -1, 0);
   if (address === MAP_FAILED) throw new Error(`mmap of ${length} bytes failed`);
+  return viewOf(address, length);
+}
+
+/** The region at `address` as bytes whose place `addressOf` knows. */
+export function viewOf(address: number, length: number): NativeMemory {
   const buffer = koffi.view(BigInt(address), length);
   addresses.set(buffer, address);
   return { bytes: new Uint8Array(buffer), words: new Uint32Array(buffer), address };

@@ -7,7 +7,7 @@ import { type MembershipMessage, membershipSchemas } from "./messages/membership
 import { type OverlayMessage, overlaySchemas } from "./messages/overlay.ts";
 import { type ReplicaMessage, replicaSchemas } from "./messages/replica.ts";
 import { type SessionMessage, sessionSchemas } from "./messages/session.ts";
-import { packedLength, packSafe, unpackSafe } from "./msgpack.ts";
+import { packedLength, packTyped, unpackSafe } from "./msgpack.ts";
 import { CONTROL_BYTES_MAX } from "./protocol.ts";
 import type { MessageSchemas } from "./schema.ts";
 
@@ -21,7 +21,7 @@ export type ControlMessage =
 
 /** The body of a control datagram. Throws RangeError over 1,100 bytes: whoever made the message had `controlLength` to ask. */
 export function encodeControl(message: ControlMessage): Uint8Array {
-  return packSafe(message, CONTROL_BYTES_MAX);
+  return packTyped(message, CONTROL_BYTES_MAX);
 }
 
 /** Bytes of the encoded message, to fill a datagram with records or rumors up to CONTROL_BYTES_MAX. */

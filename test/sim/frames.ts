@@ -72,6 +72,10 @@ export class Frames {
     return this.#number;
   }
 
+  get sent(): number {
+    return this.#number;
+  }
+
   get(number: number): SentFrame | undefined {
     return this.#sent[number - this.#first];
   }

@@ -186,14 +186,13 @@ export class Process {
     const { events, frames } = this.#out;
     const told = events.length + frames.length;
     this.#switch.outside(from, bytes, this.#now, this.#out);
-    if (bytes[0] === TYPE.sealed && events.length + frames.length > told) this.#deliveredOnce(bytes, told);
+    if (bytes[0] === TYPE.sealed && events.length + frames.length > told) this.#deliveredOnce(bytes);
   }
 
   /** A datagram whose content came out must never come out again. */
-  #deliveredOnce(bytes: Uint8Array, told: number): void {
+  #deliveredOnce(bytes: Uint8Array): void {
     const { events, frames } = this.#out;
-    const content = frames.length > 0 || events.slice(told).some(({ on }) => on === "control");
-    if (!content) return;
+    if (frames.length === 0 && !events.some(({ on }) => on === "control")) return;
     const index = getU32(bytes, 4);
     // Counters start at 0 and one life's are few; two queues are in use.
     const bit = 2 * getU56(bytes, 9) + Math.min(1, bytes[8]!);
@@ -297,8 +296,8 @@ export class Process {
     const { datagrams, frames, events } = this.#out;
     if (events.length > 0) this.#events.push(events.splice(0));
     // What a frame or datagram sets in motion may come back into this very process.
-    for (const { to, bytes } of datagrams.splice(0)) outside.send(to, bytes);
-    for (const { vni, bytes } of frames.splice(0)) outside.frame(vni, bytes);
+    if (datagrams.length > 0) for (const { to, bytes } of datagrams.splice(0)) outside.send(to, bytes);
+    if (frames.length > 0) for (const { vni, bytes } of frames.splice(0)) outside.frame(vni, bytes);
   }
 
   #arm(): void {

@@ -21,6 +21,8 @@ export interface ScenarioOptions {
   readonly framesPerHost?: number | undefined;
   /** Milliseconds between faults, on average 1.25 times this; by the seed when not given. */
   readonly faultGapMs?: number | undefined;
+  /** Every host carries every network; by the seed when not given. */
+  readonly everywhere?: boolean;
   readonly log?: (line: string) => void;
 }
 
@@ -37,6 +39,7 @@ export interface Outcome {
   readonly steps: number;
   readonly datagrams: number;
   readonly frames: number;
+  readonly framesSent: number;
 }
 
 const SETUP_MS = 12_000;
@@ -71,6 +74,7 @@ export function runScenario(options: ScenarioOptions): Outcome {
     steps: world.clock.steps,
     datagrams: world.network.sent,
     frames: world.frames.delivered,
+    framesSent: world.frames.sent,
   };
 }
 
@@ -122,7 +126,8 @@ export class Scenario {
     const networks = Array.from({ length: random.between(1, 3) }, (_, i) => `net${i}`);
     for (let i = 0; i < count; i++) {
       const host = world.addHost(i > 0 && random.chance(0.12), random.chance(0.2));
-      for (const network of networks) if (i < 2 || random.chance(0.7)) host.wants.add(network);
+      for (const network of networks)
+        if (i < 2 || this.#options.everywhere || random.chance(0.7)) host.wants.add(network);
       for (const network of host.wants) {
         for (let n = random.between(1, 2); n > 0; n--) world.stations.add(host, network);
       }

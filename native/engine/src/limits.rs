@@ -37,8 +37,8 @@ pub const LOOP_PROBE_MS: u64 = 2_000;
 pub const LOOP_FIRST_MS: u64 = 250;
 
 pub const KEEPALIVE_MS: u64 = 25_000;
-pub const PASSIVE_KEEPALIVE_MS: u64 = 10_000;
-pub const SILENT_MS: u64 = 15_000;
+pub const PASSIVE_KEEPALIVE_MS: u64 = 4_000;
+pub const SILENT_MS: u64 = 7_000;
 pub const ANSWER_MS: u64 = 1_000;
 
 pub const HANDSHAKES_PER_SOURCE: u64 = 20;

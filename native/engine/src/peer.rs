@@ -140,4 +140,9 @@ impl Peer {
             wanted: Moment::default(),
         }
     }
+
+    /// When anything authenticated last went either way: what keeps a NAT's mapping.
+    pub fn passed(&self) -> Option<u64> {
+        self.sent.get().max(self.heard.get())
+    }
 }

@@ -343,8 +343,8 @@ impl<S: Sink> Work<'_, S> {
         };
         self.check_silence(&peer);
         let Some(to) = endpoint else { return };
-        let sent = peer.sent.get().map_or(now, |since| since + KEEPALIVE_MS);
-        let at = peer.owes.get().map_or(sent, |since| sent.min(since + PASSIVE_KEEPALIVE_MS));
+        let idle = peer.passed().map_or(now, |since| since + KEEPALIVE_MS);
+        let at = peer.owes.get().map_or(idle, |since| idle.min(since + PASSIVE_KEEPALIVE_MS));
         if now >= at {
             Sealer { plane: self.plane, by: self.by, session: &session, to }.keepalive(self.sink);
         } else {

@@ -56,9 +56,9 @@ export const LOOP_FIRST_MS = 250;
 /** NAT mappings for UDP live 30 s or more (RFC 4787 REQ-5 asks for 2 min, many give 30 s). */
 export const KEEPALIVE_MS = 25_000;
 /** An answer to data that the hosts above did not answer, so that the sender is not misled into a new handshake. */
-export const PASSIVE_KEEPALIVE_MS = 10_000;
+export const PASSIVE_KEEPALIVE_MS = 4_000;
 /** Sent for this long without hearing anything: the session may be gone at the other end. */
-export const SILENT_MS = 15_000;
+export const SILENT_MS = 7_000;
 /** What is sent this soon after something was heard is an answer itself: nobody owes it another one. Longer than a round trip and what it starts. */
 export const ANSWER_MS = 1_000;
 

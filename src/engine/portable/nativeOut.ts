@@ -20,6 +20,10 @@ export class NativeOut extends SwitchOut {
     return this.#chunks[this.#chunk]!.bytes.subarray(start, start + length);
   }
 
+  override keep(bytes: Uint8Array): Uint8Array {
+    return bytes.slice();
+  }
+
   override clear(): void {
     super.clear();
     while (this.#chunks.length > CHUNKS_KEPT) release(this.#chunks.pop()!);

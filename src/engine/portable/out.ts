@@ -49,6 +49,11 @@ export class SwitchOut {
     return new Uint8Array(length);
   }
 
+  /** What `alloc` gave, to be used after `clear` too. */
+  keep(bytes: Uint8Array): Uint8Array {
+    return bytes;
+  }
+
   clear(): void {
     this.datagrams.length = 0;
     this.frames.length = 0;

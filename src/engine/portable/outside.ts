@@ -126,7 +126,7 @@ export class Outside {
     }
     if (inner.kind === KIND.keepalive) return undefined;
     if (opened.length > INNER_BYTES + CONTROL_BYTES_MAX) return "bad-inner";
-    out.events.push({ on: "control", from: session.peer.id, body: opened.slice(INNER_BYTES) });
+    out.events.push({ on: "control", from: session.peer.id, body: out.keep(opened.subarray(INNER_BYTES)) });
     return undefined;
   }
 

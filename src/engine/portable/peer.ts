@@ -38,6 +38,11 @@ export class Peer {
     this.id = id;
   }
 
+  /** When anything authenticated last went either way: what keeps a NAT's mapping. */
+  get passedAt(): number {
+    return Math.max(this.sentAt, this.heardAt ?? this.sentAt);
+  }
+
   /** The newest confirmed key that is within its limits. */
   sealing(now: number): Session | undefined {
     for (let i = this.sessions.length - 1; i >= 0; i--) {

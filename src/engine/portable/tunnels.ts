@@ -267,7 +267,7 @@ export class Tunnels {
       return;
     }
     this.#checkSilence(peer, now, out);
-    const keepaliveAt = Math.min(peer.sentAt + KEEPALIVE_MS, (peer.owesSince ?? Infinity) + PASSIVE_KEEPALIVE_MS);
+    const keepaliveAt = Math.min(peer.passedAt + KEEPALIVE_MS, (peer.owesSince ?? Infinity) + PASSIVE_KEEPALIVE_MS);
     if (peer.endpoint === undefined) return;
     if (now >= keepaliveAt) this.#sendKeepalive(session, peer.endpoint, now, out);
     else this.#shared.agenda.arm(keepaliveAt, "keepalive");

@@ -35,7 +35,7 @@ export interface Seen {
   readonly kind: "member.alive" | "member.suspect" | "member.dead";
 }
 
-const SILENT_MS = 15_000;
+const SILENT_MS = 7_000;
 const HANDSHAKE_RETRY_MS = [1000, 2000, 4000];
 
 export class Host {
