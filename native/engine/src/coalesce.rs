@@ -4,73 +4,13 @@
 
 use std::ops::Range;
 
-use crate::bytes::{get_u16, get_u32, put_u16};
-use crate::checksum::{self, TCP_CHECKSUM_OFFSET, UDP_CHECKSUM_OFFSET, checksum_of};
-use crate::frame::{Checksum, Frame, Gso, GsoKind, OwnedFrame, payload_at};
-use crate::transport::{self, IPV4_BYTES, IPV6_BYTES, PROTOCOL_TCP, PROTOCOL_UDP, Transport};
-use crate::wire::FRAME_BYTES_MAX;
+use crate::frame::{Frame, OwnedFrame};
+use crate::piece::{Piece, bucket_of, find_payload, piece_of};
+use crate::run::NONE;
+pub use crate::run::Run;
 
-const ACK: u8 = 0x10;
-const PSH: u8 = 0x08;
-const FIN: u8 = 0x01;
-/// Ethernet with two tags, IPv6, TCP with all its options: 22 + 40 + 60.
-const HEADERS_MAX: usize = 122;
-/// Pieces of a run: `writev` takes 1,024, and the two headers are among them.
-const PIECES_MAX: usize = 1_000;
-/// And of one of UDP: `UDP_MAX_SEGMENTS` of kernels before 6.9.
-const UDP_PIECES_MAX: usize = 64;
-const UDP_BYTES: usize = 8;
 /// Places of the table of open runs.
 const BUCKETS: usize = 256;
-const NONE: u32 = u32::MAX;
-
-/// A frame, or a super-frame in the making.
-#[derive(Debug)]
-pub struct Run {
-    /// In the arena that `Coalescer::push` was told about; the first is the whole first frame while the run has only
-    /// one.
-    pieces: Vec<Range<usize>>,
-    headers: [u8; HEADERS_MAX],
-    headers_bytes: usize,
-    transport: Transport,
-    ethernet_bytes: usize,
-    /// Of the first frame.
-    payload_bytes: usize,
-    /// Of the whole run.
-    length: usize,
-    checksum: Checksum,
-    gso: Option<Gso>,
-    next: u32,
-    is_open: bool,
-}
-
-impl Run {
-    /// To be written first; empty for a frame that stayed alone.
-    pub fn headers(&self) -> &[u8] {
-        if self.is_joined() { &self.headers[..self.headers_bytes] } else { &[] }
-    }
-
-    pub fn pieces(&self) -> &[Range<usize>] {
-        &self.pieces
-    }
-
-    pub fn checksum(&self) -> Checksum {
-        self.checksum
-    }
-
-    pub fn gso(&self) -> Option<Gso> {
-        self.gso
-    }
-
-    pub fn is_joined(&self) -> bool {
-        self.pieces.len() > 1
-    }
-
-    /// Bytes of the frame as it will be written.
-    pub fn length(&self) -> usize {
-        self.length
-    }
-}
 
 /// One batch for one TAP, in order. Frames of a flow stay in order; a run stands where its first frame stood. Frames
 /// that cannot be joined (not TCP, no payload, flags other than ACK, PSH, FIN, fragments, IP options, a wrong checksum)
@@ -87,14 +27,6 @@ impl Default for Coalescer {
     fn default() -> Self {
         Self::new(false)
     }
-}
-
-/// What is looked at in a TCP or UDP frame.
-struct Piece<'a> {
-    bytes: &'a [u8],
-    transport: Transport,
-    ethernet_bytes: usize,
-    payload_at: usize,
 }
 
 impl Coalescer {
@@ -200,200 +132,20 @@ fn coalesce_with(coalescer: &mut Coalescer, frames: &[Frame<'_>]) -> Vec<OwnedFr
         for piece in run.pieces() {
             bytes.extend_from_slice(&arena[piece.clone()]);
         }
-        OwnedFrame { bytes: bytes.into(), checksum: run.checksum, gso: run.gso }
+        OwnedFrame { bytes: bytes.into(), checksum: run.checksum(), gso: run.gso() }
     };
     coalescer.runs().iter().map(join).collect()
-}
-
-impl Run {
-    fn new() -> Self {
-        let nowhere = Transport { is_ipv6: false, protocol: 0, ip_at: 0, at: 0, end: 0 };
-        Self {
-            pieces: Vec::new(),
-            headers: [0; HEADERS_MAX],
-            headers_bytes: 0,
-            transport: nowhere,
-            ethernet_bytes: 0,
-            payload_bytes: 0,
-            length: 0,
-            checksum: Checksum::Complete,
-            gso: None,
-            next: NONE,
-            is_open: false,
-        }
-    }
-
-    fn begin(&mut self, piece: &Piece<'_>, next: u32, is_open: bool) {
-        self.headers[..piece.payload_at].copy_from_slice(&piece.bytes[..piece.payload_at]);
-        self.headers_bytes = piece.payload_at;
-        self.transport = piece.transport;
-        self.ethernet_bytes = piece.ethernet_bytes;
-        self.payload_bytes = piece.payload_bytes();
-        self.next = next;
-        self.is_open = is_open;
-    }
-
-    fn add(&mut self, piece: &Piece<'_>, whole: Range<usize>) {
-        if self.pieces.len() == 1 {
-            self.pieces[0].start += self.headers_bytes;
-        }
-        self.pieces.push(whole.start + piece.payload_at..whole.end);
-        self.length += piece.payload_bytes();
-        if self.is_tcp() {
-            let flags_at = self.transport.at + 13;
-            // The flags of the first are ACK alone, or nothing would follow it.
-            self.headers[flags_at] = piece.bytes[flags_at];
-        }
-    }
-
-    fn is_tcp(&self) -> bool {
-        self.transport.protocol == PROTOCOL_TCP
-    }
-
-    /// Ethernet header, protocol, addresses and ports.
-    fn is_same_flow(&self, piece: &Piece<'_>) -> bool {
-        let &Transport { is_ipv6, ip_at, at, .. } = &self.transport;
-        let (a, b) = (&self.headers, piece.bytes);
-        let addresses = if is_ipv6 { ip_at + 8..ip_at + 40 } else { ip_at + 12..ip_at + 20 };
-        self.ethernet_bytes == piece.ethernet_bytes
-            && a[..ip_at] == b[..ip_at]
-            && is_ipv6 == piece.transport.is_ipv6
-            && self.transport.protocol == piece.transport.protocol
-            && a[addresses.clone()] == b[addresses]
-            && a[at..at + 4] == b[piece.transport.at..piece.transport.at + 4]
-    }
-
-    fn is_followed_by(&self, piece: &Piece<'_>) -> bool {
-        let (a, b) = (&self.headers, piece.bytes);
-        let &Transport { ip_at, at, .. } = &self.transport;
-        let count = self.pieces.len();
-        if piece.payload_bytes() > self.payload_bytes || count == PIECES_MAX {
-            return false;
-        }
-        // The IP length field holds 16 bits.
-        if self.length + piece.payload_bytes() - ip_at > FRAME_BYTES_MAX {
-            return false;
-        }
-        if piece.payload_at != self.headers_bytes || !self.is_followed_in_ip(piece) {
-            return false;
-        }
-        if !self.is_tcp() {
-            return count < UDP_PIECES_MAX;
-        }
-        let sequence = get_u32(a, at + 4).wrapping_add((count * self.payload_bytes) as u32);
-        get_u32(b, at + 4) == sequence
-            && a[at + 8..at + 13] == b[at + 8..at + 13]
-            && a[at + 14..at + 16] == b[at + 14..at + 16]
-            && a[at + 18..self.headers_bytes] == b[at + 18..self.headers_bytes]
-    }
-
-    /// What split.rs would make: equal but for lengths, and in IPv4 the identification counts up.
-    fn is_followed_in_ip(&self, piece: &Piece<'_>) -> bool {
-        let (a, b) = (&self.headers, piece.bytes);
-        let ip_at = self.transport.ip_at;
-        if self.transport.is_ipv6 {
-            return a[ip_at..ip_at + 4] == b[ip_at..ip_at + 4] && a[ip_at + 6..ip_at + 8] == b[ip_at + 6..ip_at + 8];
-        }
-        get_u16(b, ip_at + 4) == get_u16(a, ip_at + 4).wrapping_add(self.pieces.len() as u16)
-            && a[ip_at + 1] == b[ip_at + 1]
-            && a[ip_at + 6..ip_at + 9] == b[ip_at + 6..ip_at + 9]
-    }
-
-    fn finish(&mut self) {
-        let transport = Transport { end: self.length, ..self.transport };
-        let Transport { is_ipv6, ip_at, at, end, .. } = transport;
-        let headers = &mut self.headers;
-        if is_ipv6 {
-            put_u16(headers, ip_at + 4, (end - ip_at - IPV6_BYTES) as u16);
-        } else {
-            put_u16(headers, ip_at + 2, (end - ip_at) as u16);
-            put_u16(headers, ip_at + 10, 0);
-            let checksum = checksum_of(&headers[ip_at..at], 0);
-            put_u16(headers, ip_at + 10, checksum);
-        }
-        let is_tcp = transport.protocol == PROTOCOL_TCP;
-        if !is_tcp {
-            put_u16(headers, at + 4, (end - at) as u16);
-        }
-        let offset = if is_tcp { TCP_CHECKSUM_OFFSET } else { UDP_CHECKSUM_OFFSET };
-        let pseudo = transport::pseudo_header_sum(headers, &transport);
-        put_u16(headers, at + offset, pseudo);
-        self.checksum = Checksum::Partial { start: at as u16, offset: offset as u16 };
-        let kind = match (is_tcp, is_ipv6) {
-            (true, false) => GsoKind::Tcp4,
-            (true, true) => GsoKind::Tcp6,
-            (false, false) => GsoKind::Udp4,
-            (false, true) => GsoKind::Udp6,
-        };
-        self.gso = Some(Gso { kind, size: self.payload_bytes as u16 });
-    }
-}
-
-impl Piece<'_> {
-    fn payload_bytes(&self) -> usize {
-        self.bytes.len() - self.payload_at
-    }
-
-    /// After a shorter payload, PSH or FIN nothing follows.
-    fn ends_run(&self, payload_bytes: usize) -> bool {
-        let is_tcp = self.transport.protocol == PROTOCOL_TCP;
-        self.payload_bytes() < payload_bytes || (is_tcp && self.bytes[self.transport.at + 13] & (PSH | FIN) != 0)
-    }
-}
-
-/// A frame with at least the plain part of a TCP header, or with a UDP header.
-fn piece_of(bytes: &[u8], joins_udp: bool) -> Option<Piece<'_>> {
-    let transport = transport::find(bytes)?;
-    let header_bytes = match transport.protocol {
-        PROTOCOL_TCP => 20,
-        PROTOCOL_UDP if joins_udp => UDP_BYTES,
-        _ => return None,
-    };
-    if transport.end - transport.at < header_bytes {
-        return None;
-    }
-    Some(Piece { bytes, transport, ethernet_bytes: payload_at(bytes), payload_at: 0 })
-}
-
-/// Where the payload is; false for a frame that cannot be joined to another.
-fn find_payload(frame: &Frame<'_>, piece: &mut Piece<'_>) -> bool {
-    let bytes = frame.bytes;
-    let &Transport { is_ipv6, ip_at, at, end, .. } = &piece.transport;
-    let is_tcp = piece.transport.protocol == PROTOCOL_TCP;
-    let header_bytes = if is_tcp { usize::from(bytes[at + 12] >> 4) * 4 } else { UDP_BYTES };
-    let payload_at = at + header_bytes;
-    if frame.gso.is_some() || (is_tcp && header_bytes < 20) || payload_at >= end || end != bytes.len() {
-        return false;
-    }
-    if is_tcp {
-        let flags = bytes[at + 13];
-        if flags & ACK == 0 || flags & !(ACK | PSH | FIN) != 0 {
-            return false;
-        }
-    } else if usize::from(get_u16(bytes, at + 4)) != end - at {
-        return false;
-    }
-    let plain = if is_ipv6 { IPV6_BYTES } else { IPV4_BYTES };
-    if at - ip_at != plain || (!is_ipv6 && get_u16(bytes, ip_at + 6) & 0x3fff != 0) {
-        return false;
-    }
-    piece.payload_at = payload_at;
-    // A partial checksum cannot be wrong; a complete one that is wrong must reach the receiver as it is.
-    frame.checksum != Checksum::Complete || checksum::is_right(bytes, &piece.transport)
-}
-
-/// By the ports and the ends of the addresses.
-fn bucket_of(piece: &Piece<'_>) -> usize {
-    let &Transport { is_ipv6, ip_at, at, .. } = &piece.transport;
-    let (from, to) = if is_ipv6 { (ip_at + 20, ip_at + 36) } else { (ip_at + 12, ip_at + 16) };
-    let mixed = get_u32(piece.bytes, at) ^ get_u32(piece.bytes, from).rotate_left(7) ^ get_u32(piece.bytes, to);
-    (mixed.wrapping_mul(0x9e37_79b1) >> 24) as usize
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bytes::put_u16;
+    use crate::checksum::{UDP_CHECKSUM_OFFSET, checksum_of};
+    use crate::frame::{Checksum, Gso, GsoKind};
+    use crate::piece::UDP_BYTES;
     use crate::split::Split;
+    use crate::transport::{self, IPV4_BYTES, IPV6_BYTES, PROTOCOL_UDP, Transport};
     use proptest::prelude::*;
 
     proptest! {
