@@ -180,7 +180,7 @@ export const DROP_REASONS = [
   "no-receiver", // the owner is unknown to the engine or the flood list is empty
   "no-session", // waited <= 1 s in a queue of 64 for a handshake
   "no-path", // no address of the peer is known
-  "bad-gso", // a super-frame that cannot be split
+  "bad-gso", // a super-frame that cannot be split, or not into frames of the TAP's MTU
   // both
   "tap-full",
   "socket-full",

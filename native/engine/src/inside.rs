@@ -6,7 +6,7 @@ use crate::agenda::Cause;
 use crate::command::{Location, MacKind};
 use crate::drops::DropReason;
 use crate::events::Event;
-use crate::frame::{self, Frame, OwnedFrame, is_link_local, is_multicast};
+use crate::frame::{self, Frame, Gso, OwnedFrame, is_link_local, is_multicast};
 use crate::ids::{Mac, Vni};
 use crate::lane::By;
 use crate::limits::HELD_MS;
@@ -52,7 +52,8 @@ pub fn forward(plane: &Plane, snapshot: &Snapshot, by: By, vni: Vni, frame: Fram
             true
         }
         None => false,
-        Some(gso) => Split::new(&frame, gso).is_some_and(|split| forward_split(&sealer, segment, &split, room, sink)),
+        Some(gso) => split_within(segment.frame_bytes_max, &frame, gso)
+            .is_some_and(|split| forward_split(&sealer, segment, &split, room, sink)),
     };
     if is_sent {
         segment.slots.touch(&source, by.now);
@@ -81,6 +82,11 @@ fn forward_split(
     sealer.sent_frames(count, bytes, sink);
     segment.traffic.count_out(sealer.by.share, count, bytes as u64);
     true
+}
+
+/// None also where a segment would be a `long-frame`: all but the last are as long as the first.
+fn split_within<'a>(frame_bytes_max: usize, frame: &Frame<'a>, gso: Gso) -> Option<Split<'a>> {
+    Split::new(frame, gso).filter(|split| split.segment_bytes(0) <= frame_bytes_max)
 }
 
 /// A super-frame is as long as it likes; its segments are not.
@@ -256,7 +262,8 @@ impl<S: Sink> Work<'_, S> {
             self.seal(vni, to, frame);
             return Ok(());
         };
-        let split = Split::new(&frame, gso).ok_or(DropReason::BadGso)?;
+        let frame_bytes_max = self.segment(vni).frame_bytes_max();
+        let split = split_within(frame_bytes_max, &frame, gso).ok_or(DropReason::BadGso)?;
         for part in split.to_frames() {
             self.seal(vni, to, part.view());
         }

@@ -174,7 +174,8 @@ export class Inside {
       return;
     }
     const parts = split(frame, frame.gso);
-    if (parts === undefined) {
+    // All but the last are as long as the first.
+    if (parts === undefined || parts[0]!.bytes.length > frameBytesMax(segment)) {
       this.#shared.drop("bad-gso");
       return;
     }
@@ -199,9 +200,11 @@ export function isBehindTunnel(segment: Segment, mac: number): boolean {
 
 /** A super-frame is as long as it likes; its segments are not. */
 function isLongFrame(segment: Segment, frame: Frame): boolean {
-  if (frame.gso !== undefined) return false;
-  const max = segment.config.tapMtu + ETHERNET_BYTES + VLAN_TAGS_BYTES;
-  return frame.bytes.length > Math.min(max, FRAME_BYTES_SEALED);
+  return frame.gso === undefined && frame.bytes.length > frameBytesMax(segment);
+}
+
+function frameBytesMax({ config }: Segment): number {
+  return Math.min(config.tapMtu + ETHERNET_BYTES + VLAN_TAGS_BYTES, FRAME_BYTES_SEALED);
 }
 
 /** The frame, or a copy with a smaller MSS: what comes in is not ours to change. */

@@ -100,4 +100,19 @@ export function checksums(make: MakeSwitch): void {
     expect(a.takeDatagrams()).toEqual([]);
     expect(a.drops()).toEqual({ "bad-gso": 4 });
   });
+
+  test("a super-frame whose segments are longer than a frame may be is dropped", () => {
+    const { a, b } = pair(make);
+    // The TAP's MTU, Ethernet and two VLAN tags.
+    const frameBytesMax = 1_390 + 14 + 8;
+    const longest = frameBytesMax - tcp({}).length;
+    const whole = tcp({ payload: bytes(2 * longest + 2), checksum: "partial" });
+    a.inside({ bytes: whole, checksum: partialTcp, gso: { type: "tcp4", size: longest + 1 } });
+    expect(a.takeDatagrams()).toEqual([]);
+    expect(a.drops()).toEqual({ "bad-gso": 1 });
+    a.inside({ bytes: whole, checksum: partialTcp, gso: { type: "tcp4", size: longest } });
+    carry(a, b);
+    expect(b.takeFrames().map(frame => frame.length)).toEqual([frameBytesMax, frameBytesMax, tcp({}).length + 2]);
+    expect(a.drops()).toEqual({ "bad-gso": 1 });
+  });
 }
