@@ -80,6 +80,14 @@ pub fn keys(own: PeerId, peer: PeerId, cipher: Cipher, partial_checksum: bool) -
 /// Told of the network, the other host, both MACs and the keys.
 pub fn ready(own: PeerId, peer: PeerId, cipher: Cipher, partial_checksum: bool) -> Switch {
     let mut made = switch();
+    let mut kept = Kept::default();
+    for command in commands(own, peer, keys(own, peer, cipher, partial_checksum)) {
+        made.apply(command, 0, &mut kept);
+    }
+    made
+}
+
+pub fn commands(own: PeerId, peer: PeerId, keys: SessionKeys) -> [Command; 5] {
     let config = SegmentConfig {
         vni: VNI,
         tap: "ovt-7".into(),
@@ -90,18 +98,13 @@ pub fn ready(own: PeerId, peer: PeerId, cipher: Cipher, partial_checksum: bool) 
         loop_probe: false,
     };
     let (mine, theirs) = if own == A { (MAC_A, MAC_B) } else { (MAC_B, MAC_A) };
-    let commands = [
+    [
         Command::SegmentOpen(config),
         Command::FloodSet { vni: VNI, peers: vec![peer] },
         Command::MacPin { vni: VNI, mac: mine, at: Location::Local, kind: MacKind::Seen },
         Command::MacPin { vni: VNI, mac: theirs, at: Location::Peer(peer), kind: MacKind::Seen },
-        Command::SessionInstall(Box::new(keys(own, peer, cipher, partial_checksum))),
-    ];
-    let mut kept = Kept::default();
-    for command in commands {
-        made.apply(command, 0, &mut kept);
-    }
-    made
+        Command::SessionInstall(Box::new(keys)),
+    ]
 }
 
 /// An untagged frame from A to B with `payload`.
