@@ -23,10 +23,10 @@ use crate::vnet;
 
 /// Frames taken from one TAP before others, and the network, get their turn; and bytes, for super-frames are worth fifty.
 const FRAMES_PER_TURN: usize = 64;
-const BYTES_PER_TURN: usize = 256 << 10;
+const BYTES_PER_TURN: usize = 128 << 10;
 /// Messages of one `recvmmsg`: many where each is one datagram, few where each is a run of 64 KiB, so that a batch stays in the cache.
 const MESSAGES: usize = 64;
-const LARGE_MESSAGES: usize = 8;
+const LARGE_MESSAGES: usize = 4;
 const LARGE_BYTES: usize = 8 << 10;
 /// And calls before others get their turn.
 const CALLS_PER_TURN: usize = 4;

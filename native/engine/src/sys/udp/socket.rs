@@ -6,8 +6,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use super::super::{SysError, checked, owned, set_option};
 use super::address::{NAME_BYTES, Name};
 
-/// 40 ms at 1.6 Gbit/s; the kernel doubles it for its own bookkeeping.
-const SOCKET_BUFFER_BYTES: libc::c_int = 8 << 20;
+/// 20 ms at 6.5 Gbit/s; the kernel doubles it for its own bookkeeping.
+const SOCKET_BUFFER_BYTES: libc::c_int = 16 << 20;
 /// Where a sealed datagram has its type and its queue (docs/PROTOCOL.md "Datagrams").
 const TYPE_AT: u32 = 0;
 const QUEUE_AT: u32 = 8;
