@@ -177,4 +177,69 @@ describe("a stocktaking", () => {
     expect(outcomes.toSorted()).toEqual([`${low.index} gained`, `${high.index} busy`].toSorted());
     world.check();
   });
+
+  test("takes nothing that has just been handed to a host nobody has heard of yet", () => {
+    const world = new IpamWorld({ seed: 4, hosts: 4, loss: 0 });
+    const [a, b, c, d] = world.hosts as [IpamHost, IpamHost, IpamHost, IpamHost];
+    for (const [x, y] of [
+      [1, 2],
+      [2, 1],
+    ] as const)
+      world.cutOneWay(x, y);
+    // What b shows reaches nobody: that it has a block is known to the giver alone, by its confirmation.
+    b.spreadTo = () => undefined;
+    world.run(5_000);
+    a.network(a.id, true);
+    a.input((ipam, now, out) => ipam.found(VNI, now, out));
+    world.run(2_000);
+    for (const host of [c, d]) host.network(a.id, true);
+    world.until(() => [c, d].every(host => (host.durable()?.ranges.length ?? 0) > 0));
+    world.run(5_000);
+    d.crash();
+    world.run(8_000);
+    b.network(a.id, true);
+    world.until(() => world.pending() === 0 && (b.durable()?.ranges.length ?? 0) > 0);
+    expect(a.durable()!.handed.map(([peer]) => peer)).toContain(b.id);
+    expect(reclaim(world, c, d)).toMatchObject([{ missing: [a.id] }]);
+    world.check();
+  });
+
+  test("of one host does not hold up, or replace, the one it has begun before", () => {
+    const { world, c, d } = ready(4);
+    d.crash();
+    world.run(8_000);
+    world.givenUp.set(d.id, 5_000);
+    const outcomes: object[] = [];
+    for (let i = 0; i < 2; i++)
+      c.input((ipam, now, out) => ipam.reclaim([d.id], now, out, ([result]) => outcomes.push(result!.outcome)));
+    world.until(() => outcomes.length === 2, 6_000);
+    expect(outcomes).toEqual([{ busy: c.id }, { gained: 8 }]);
+  });
+
+  test("has a promise to itself: another asker does not get it, and cannot end it", () => {
+    const { world, a, b, c, d } = ready(5);
+    const e = world.hosts[4]!;
+    d.crash();
+    world.run(8_000);
+    world.givenUp.set(d.id, 5_000);
+    const asks = holdBack(world, ({ from, to, message }) => from === c && to !== b && message.t === "ip-stock");
+    const outcomes: object[] = [];
+    const begin = (host: IpamHost) =>
+      host.input((ipam, now, out) => ipam.reclaim([d.id], now, out, ([result]) => outcomes.push(result!.outcome)));
+    begin(c);
+    world.until(() => b.durable()!.lock?.by === c.id);
+    begin(e);
+    world.until(() => outcomes.length > 0, 2_000);
+    expect(outcomes).toEqual([{ busy: c.id }]);
+    world.run(50);
+    expect(b.durable()!.lock?.by).toBe(c.id);
+    // What b took now, c would not know of.
+    b.take("web", "10.7.0.50");
+    world.run(30);
+    expect(asks.map(({ to }) => to)).toEqual(expect.arrayContaining([a, e]));
+    for (const { deliver } of asks) deliver();
+    world.until(() => outcomes.length > 1, 4_000);
+    expect(outcomes.at(-1)).toEqual({ gained: 8 });
+    world.check();
+  });
 });
