@@ -458,7 +458,7 @@ export const ERRORS = {
     61,
     404,
     (w: { what: string }) => `overlayd does not know ${w.what}`,
-    "Remove it with 'docker network rm' and create it again.",
+    "Where the plugin's state was just lost, try again in a moment; else remove it with 'docker network rm' and create it again.",
   ),
   "docker-unreachable": entry(
     62,

@@ -25,6 +25,8 @@ export interface CollectorParts {
   readonly errands: Errands;
   readonly links: Pick<Links, "plug" | "remove" | "list">;
   readonly firewall: Pick<Firewall, "repair">;
+  /** Fills a state that is lost. */
+  readonly rebuild: () => Promise<void>;
   readonly log: Log;
   /** Unix ms. */
   readonly wall: () => number;
@@ -55,6 +57,7 @@ export class Collector {
   async repair(): Promise<void> {
     const { state, driver, links, firewall, errands, wall } = this.#parts;
     await firewall.repair();
+    if (state.isLost) return;
     const found = await links.list();
     for (const { endpoint: id, bridge } of found) {
       const endpoint = state.endpoints.get(id);
@@ -75,6 +78,8 @@ export class Collector {
   /** The daemon is (back) there: what it holds and what we hold are made equal. */
   async restate(): Promise<void> {
     const { state, bindings, errands } = this.#parts;
+    // What is not in it may be a living container's.
+    if (state.isLost) return void (await this.collect().catch(() => undefined));
     await bindings.resume();
     for (const network of state.networks.all()) {
       if (!isBound(network)) continue;
@@ -85,7 +90,8 @@ export class Collector {
   }
 
   async #collect(): Promise<void> {
-    const { state, docker, driver, wall } = this.#parts;
+    const { state, docker, driver, rebuild, wall } = this.#parts;
+    if (state.isLost) await rebuild();
     const isOld = ({ at }: { readonly at: number }) => wall() - at > YOUNG_MS;
     const listed = new Set((await docker.networks()).map(({ Id }) => Id));
     for (const network of state.networks.all()) {

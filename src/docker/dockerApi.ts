@@ -19,7 +19,13 @@ const NETWORK = v.object({
       Driver: v.nullish(v.string(), ""),
       Options: texts,
       Config: v.nullish(
-        v.array(v.object({ Subnet: v.nullish(v.string(), ""), Gateway: v.nullish(v.string(), "") })),
+        v.array(
+          v.object({
+            Subnet: v.nullish(v.string(), ""),
+            Gateway: v.nullish(v.string(), ""),
+            AuxiliaryAddresses: texts,
+          }),
+        ),
         [],
       ),
     }),
@@ -53,7 +59,7 @@ const SEATS = v.nullish(
 const CONTAINER = v.object({
   Id: v.string(),
   Name: v.string(),
-  NetworkSettings: v.nullish(v.object({ Networks: SEATS })),
+  NetworkSettings: v.nullish(v.object({ SandboxKey: v.nullish(v.string(), ""), Networks: SEATS })),
 });
 const EVENT = v.object({
   Type: v.string(),

@@ -84,7 +84,7 @@ export class IpamDriver {
 
   async releasePool(body: unknown): Promise<object> {
     const { state } = this.#parts;
-    const pool = state.pools.get(requests.pool(body).PoolID);
+    const pool = state.poolOf(requests.pool(body).PoolID);
     if (pool === undefined) return {};
     state.pools.delete(pool.id);
     await state.keep(() => state.pools.set(pool));
@@ -94,7 +94,7 @@ export class IpamDriver {
   /** Before its network is made, a pool is asked for the gateway and for auxiliary addresses; afterwards for containers' addresses. */
   async requestAddress(body: unknown, call: Call): Promise<object> {
     const request = requests.requestAddress(body);
-    const pool = this.#parts.state.pools.get(request.PoolID);
+    const pool = this.#parts.state.poolOf(request.PoolID);
     if (pool === undefined) throw operatorError("docker-unknown", { what: `the pool ${request.PoolID.slice(0, 80)}` });
     const cidr = parseCidr(pool.cidr)!;
     if (request.Address !== undefined && !contains(cidr, request.Address))
@@ -106,7 +106,7 @@ export class IpamDriver {
   releaseAddress(body: unknown): object {
     const { state, errands } = this.#parts;
     const { PoolID, Address } = requests.releaseAddress(body);
-    const pool = state.pools.get(PoolID);
+    const pool = state.poolOf(PoolID);
     if (pool?.network === undefined || Address === undefined) return {};
     const lease = state.leases.get(leaseKey({ network: pool.network, ip: Address }));
     if (lease === undefined) return {};

@@ -1,5 +1,6 @@
 /** `overlayd docker run`: Docker's plugin as a process of its own. It answers from the first moment; calls that need the state wait for it. */
 
+import { OperatorError } from "../daemon/errors.ts";
 import { createLog, type Log, type LogLevel } from "../daemon/log.ts";
 import { Store } from "../daemon/store.ts";
 import { openNotifier } from "../sys/notify.ts";
@@ -20,6 +21,7 @@ import { NetworkDriver, networkMethods } from "./networkDriver.ts";
 import { pluginMethods } from "./plugin.ts";
 import { Pools } from "./pools.ts";
 import { openFronts } from "./seating.ts";
+import { rebuild } from "./rebuild.ts";
 import { activated, type PluginServer, servePlugin } from "./server.ts";
 import { State } from "./state.ts";
 import { type PluginStatus, pluginStatus } from "./status.ts";
@@ -145,7 +147,7 @@ export class DockerPlugin {
     });
     this.#server = await servePlugin({ methods, at: activated() ?? pluginSocket, log });
     try {
-      const made = this.#assemble(State.load(store), around);
+      const made = this.#assemble(stateOf(store, log), around);
       this.#ready.resolve(made);
       this.#work(made);
     } catch (error) {
@@ -200,6 +202,14 @@ export class DockerPlugin {
       errands,
       links,
       firewall,
+      rebuild: async () => {
+        await rebuild({ state, docker, api: quiet, wall });
+        const { networks, endpoints } = state;
+        if (networks.size > 0)
+          log.warn("docker.state", `rebuilt from Docker: ${networks.size} networks, ${endpoints.size} containers`);
+        this.#seat(state, fronts);
+        names.lookAtAll();
+      },
       log,
       wall,
       ...seen,
@@ -209,12 +219,7 @@ export class DockerPlugin {
   }
 
   #work({ state, bindings, collector, names, watch, fronts }: Parts): void {
-    for (const { id, overlay, name } of state.networks.all()) fronts.network(id, overlay, name);
-    fronts.start(
-      state.endpoints
-        .all()
-        .flatMap(({ id, network, sandbox }) => (sandbox === undefined ? [] : [{ endpoint: id, sandbox, network }])),
-    );
+    this.#seat(state, fronts);
     watch.start();
     void this.#followDaemon(async () => {
       names.tellAgain();
@@ -227,6 +232,15 @@ export class DockerPlugin {
     if (this.#notifier.watchdogMs !== undefined)
       this.#timers.push(setInterval(() => this.#notifier.watchdog(), this.#notifier.watchdogMs / 2));
     void collector.repair().catch(() => undefined);
+  }
+
+  #seat(state: State, fronts: Fronts): void {
+    for (const { id, overlay, name } of state.networks.all()) fronts.network(id, overlay, name);
+    fronts.start(
+      state.endpoints
+        .all()
+        .flatMap(({ id, network, sandbox }) => (sandbox === undefined ? [] : [{ endpoint: id, sandbox, network }])),
+    );
   }
 
   #every(ms: number, what: string, action: () => Promise<void>): void {
@@ -265,6 +279,17 @@ export class DockerPlugin {
       fronts: fronts.status().fronts,
       containerOf: endpoint => names.containerOf(endpoint),
     });
+  }
+}
+
+/** A damaged one is no reason to leave Docker without its plugin. */
+function stateOf(store: Pick<Store, "read" | "write">, log: Log): State {
+  try {
+    return State.load(store);
+  } catch (error) {
+    if (!(error instanceof OperatorError) || error.code !== "state-corrupt") throw error;
+    log.error("docker.state", `${error.message}; it is rebuilt from what Docker and the daemon have`);
+    return State.lost(store);
   }
 }
 

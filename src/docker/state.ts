@@ -90,6 +90,8 @@ const CONTENT = v.object({
   /** Overlay networks to detach from, and those whose statement is to be withdrawn. */
   detach: v.array(text),
   withdraw: v.array(text),
+  /** Made anew where there was none (any more), and not yet compared with what Docker has. */
+  lost: v.exactOptional(v.boolean()),
 });
 
 export type Pool = v.InferOutput<typeof POOL>;
@@ -115,6 +117,8 @@ export class State {
   readonly asking = new Set<string>();
   readonly detach = new Set<string>();
   readonly withdraw = new Set<string>();
+  /** There may be more than is written here: nothing is taken for an orphan. */
+  isLost: boolean;
   readonly #store: Pick<Store, "write">;
   #waiters: Waiter[] = [];
   #restUntil = 0;
@@ -131,12 +135,18 @@ export class State {
     this.unpins = new Table("MACs to unpin", ENDPOINTS_MAX, unpinKey, content.unpins);
     for (const name of content.detach) this.detach.add(name);
     for (const name of content.withdraw) this.withdraw.add(name);
+    this.isLost = content.lost === true;
+  }
+
+  /** In place of one that is damaged. */
+  static lost(store: Pick<Store, "write">): State {
+    return new State(store, { ...EMPTY, lost: true });
   }
 
   /** Throws `state-corrupt`. */
   static load(store: Pick<Store, "write" | "read">): State {
     const bytes = store.read(FILE);
-    if (bytes === undefined) return new State(store, EMPTY);
+    if (bytes === undefined) return State.lost(store);
     const result = v.safeParse(CONTENT, parseJson(bytes));
     if (result.success) return new State(store, result.output);
     throw operatorError("state-corrupt", { file: FILE, problem: result.issues[0].message });
@@ -167,6 +177,21 @@ export class State {
 
   endpointsOf(network: string): Endpoint[] {
     return this.endpoints.all().filter(endpoint => endpoint.network === network);
+  }
+
+  /** By the id that Docker calls it; of a pool that was rebuilt, that is learned here. */
+  poolOf(id: string): Pool | undefined {
+    const known = this.pools.get(id);
+    const rebuilt = known ?? this.pools.get(rebuiltId(id.slice(0, Math.max(0, id.indexOf("#")))));
+    if (known !== undefined || rebuilt === undefined) return known;
+    const pool = { ...rebuilt, id };
+    this.pools.delete(rebuilt.id);
+    this.pools.set(pool);
+    const network = this.networks.get(pool.network ?? "");
+    const which = network?.pool6 === rebuilt.id ? "pool6" : "pool";
+    if (network !== undefined) this.networks.set({ ...network, [which]: id });
+    this.keepSoon();
+    return pool;
   }
 
   /** The address is no longer used by Docker; the daemon is told when it listens. */
@@ -231,9 +256,15 @@ export class State {
       unpins: this.unpins.all(),
       detach: [...this.detach],
       withdraw: [...this.withdraw],
+      ...(this.isLost && { lost: true }),
     };
     return Buffer.from(JSON.stringify(content));
   }
+}
+
+/** Of a pool whose own id only Docker knows. */
+export function rebuiltId(cidr: string): string {
+  return `${cidr}#`;
 }
 
 export function leaseKey({ network, ip }: Pick<Lease, "network" | "ip">): string {

@@ -13,6 +13,7 @@ export interface FakeEngineNetwork {
   readonly Id: string;
   readonly Name: string;
   readonly Driver: string;
+  readonly IPAM: object;
   readonly Containers: Record<string, FakeContainer>;
 }
 
@@ -43,8 +44,10 @@ export class FakeDocker {
   }
 
   /** As `docker network create` ends: the network is in the list, and an event tells of it. */
-  made(id: string, name: string): FakeEngineNetwork {
-    const network = { Id: id, Name: name, Driver: "overlayd", Containers: {} };
+  made(id: string, name: string, subnet = "10.77.0.0/16"): FakeEngineNetwork {
+    const Gateway = subnet.replace(/0\/\d+$/, "1");
+    const IPAM = { Driver: "overlayd", Options: null, Config: [{ Subnet: subnet, Gateway }] };
+    const network = { Id: id, Name: name, Driver: "overlayd", IPAM, Containers: {} };
     this.networks.set(id, network);
     this.tell("network", "create", id, { name, type: "overlayd" });
     return network;
@@ -86,9 +89,12 @@ export class FakeDocker {
     const [, network] = /^\/networks\/(.+)$/.exec(path) ?? [];
     if (network !== undefined) return this.networks.get(network);
     const [, container] = /^\/containers\/(.+)\/json$/.exec(path) ?? [];
-    const aliases = container === undefined ? undefined : this.aliases.get(container);
-    if (aliases === undefined) return undefined;
+    if (container === undefined) return undefined;
+    const [seat] = [...this.networks.values()].flatMap(({ Containers }) => Containers[container] ?? []);
+    const aliases = this.aliases.get(container) ?? {};
+    if (seat === undefined && this.aliases.get(container) === undefined) return undefined;
+    const SandboxKey = seat && `/var/run/docker/netns/${seat.EndpointID.slice(0, 12)}`;
     const seats = Object.entries(aliases).map(([name, each]) => [name, { NetworkID: "", Aliases: each }]);
-    return { Id: container, Name: "/x", NetworkSettings: { Networks: Object.fromEntries(seats) } };
+    return { Id: container, Name: "/x", NetworkSettings: { SandboxKey, Networks: Object.fromEntries(seats) } };
   }
 }

@@ -158,7 +158,7 @@ export class Rig {
       IPv4Data: [{ AddressSpace: "overlayd", Gateway: gateway.body.Address, Pool: pool.body.Pool }],
       IPv6Data: [],
     });
-    if (reply.status === 200) this.docker.made(id, name);
+    if (reply.status === 200) this.docker.made(id, name, String(pool.body.Pool));
     else await this.call("IpamDriver.ReleasePool", { PoolID: pool.body.PoolID });
     return { id, pool: String(pool.body.PoolID), subnet: String(pool.body.Pool), reply };
   }
