@@ -94,9 +94,7 @@ function networkOf(engine: EngineNetwork, at: number): DockerNetwork {
     subnet,
     aux: subnets.flatMap(({ aux }) => aux),
     at,
-    ...(Object.fromEntries(
-      Object.entries(maybe).filter(([, value]) => value !== undefined),
-    ) as Partial<DockerNetwork>),
+    ...(Object.fromEntries(Object.entries(maybe).filter(([, value]) => value !== undefined)) as Partial<DockerNetwork>),
   };
 }
 

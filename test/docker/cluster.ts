@@ -108,6 +108,26 @@ export function reaches(host: DockerHost, container: string, target: string, tim
   return until(`${container} on ${host.name} reaches ${target}`, () => pings(host, container, target), timeoutMs);
 }
 
+/** The longest time, in ms, that a container had no answer from an address while `action` was carried out and a few seconds beyond. */
+export async function outage(
+  host: DockerHost,
+  container: string,
+  target: string,
+  action: () => Promise<unknown>,
+): Promise<number> {
+  const flags = ["-n", "-D", "-i", "0.05", "-w", "8"];
+  const pinging = host.tryDocker("exec", container, "ping", ...flags, target);
+  await new Promise(done => setTimeout(done, 1_000));
+  const start = Date.now();
+  await action();
+  const answers = (await pinging).stdout
+    .split("\n")
+    .flatMap(line => /^\[([\d.]+)\] .*icmp_seq/.exec(line)?.[1] ?? [])
+    .map(seconds => Number(seconds) * 1_000);
+  const times = [start, ...answers.filter(at => at > start), Date.now()];
+  return Math.max(...times.slice(1).map((at, index) => at - times[index]!));
+}
+
 /** What a network could leave on a host: links, rules, and records of the daemon. */
 export async function traces(
   host: DockerHost,
