@@ -1,5 +1,8 @@
 /** The shapes the API answers with (docs/API.md); the command line and the web page render these and nothing else. */
 
+/** What `POST /v1/networks` takes. */
+export type { NetworkWish } from "../core/localNetworks.ts";
+
 export interface StatusView {
   readonly version: string;
   readonly pid: number;

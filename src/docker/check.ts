@@ -37,7 +37,7 @@ export async function check(sockets: Sockets): Promise<Report> {
     await daemonFinding(sockets.socket),
     pluginFinding(plugin, sockets.pluginSocket),
     await dockerFinding(sockets.dockerSocket),
-    await orderFinding(),
+    ...(fs.existsSync("/run/systemd/system") ? [await orderFinding(), mountFinding()] : []),
     firewallFinding(plugin),
     ...rangeFindings(plugin),
     ...(await absentFindings(sockets)),
@@ -88,8 +88,7 @@ async function dockerFinding(socket: string): Promise<Finding> {
 }
 
 /** The socket must be there before Docker, or its start takes 15 s a network and containers stay down. */
-async function orderFinding(): Promise<Finding | undefined> {
-  if (!fs.existsSync("/run/systemd/system")) return undefined;
+async function orderFinding(): Promise<Finding> {
   const what = "order";
   const after = (await unitProperty("docker.service", "After")) ?? "";
   const enabled = await unitProperty(SOCKET_UNIT, "UnitFileState");
@@ -103,6 +102,20 @@ async function orderFinding(): Promise<Finding | undefined> {
       ? `docker.service starts after ${SOCKET_UNIT}`
       : "docker.service does not wait for the plugin: run 'overlayd docker install'",
   };
+}
+
+/** The unit has mounts of its own, and sees containers' network namespaces only where what is mounted later comes to it. */
+export function mountFinding(mountinfo = "/proc/self/mountinfo"): Finding {
+  const what = "mounts";
+  const lines = fs.readFileSync(mountinfo, "utf8").split("\n");
+  const root = lines.findLast(line => line.split(" ")[4] === "/") ?? "";
+  // proc_pid_mountinfo(5): optional fields stand before the lone hyphen.
+  const ok = / shared:\d+ /.test(`${root.split(" - ")[0]!} `);
+  const advice = `run 'mount --make-rshared /' at every boot before the plugin, and now restart ${SERVICE_UNIT}`;
+  const said = ok
+    ? "the plugin sees containers' namespaces"
+    : `/ is no shared mount: no names from other hosts; ${advice}`;
+  return { what, ok, said };
 }
 
 function firewallFinding(plugin: PluginStatus | undefined): Finding | undefined {

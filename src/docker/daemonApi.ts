@@ -2,6 +2,7 @@
 
 import * as v from "valibot";
 import { fromWireError, OperatorError, operatorError } from "../daemon/errors.ts";
+import type { NetworkWish } from "../daemon/views.ts";
 import { JsonSocket, Late } from "./http.ts";
 import { API_CONNECTIONS, RETRY_MS, WAIT_MS } from "./limits.ts";
 
@@ -57,16 +58,6 @@ export interface Pinned {
   readonly mac: string;
   readonly ips: readonly string[];
   readonly name?: string | undefined;
-}
-
-export interface NetworkWish {
-  readonly name: string;
-  readonly subnet: string;
-  readonly mtu?: number | undefined;
-  readonly vni?: number | undefined;
-  readonly subnet6?: string | undefined;
-  readonly gateway?: string | undefined;
-  readonly gateway6?: string | undefined;
 }
 
 /** What this host's Docker has, as other hosts and `overlayd networks` see it. */

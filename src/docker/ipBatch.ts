@@ -1,13 +1,9 @@
 /** Lines for iproute2's `ip` and `bridge`: whoever asks at once shares a run of the program. */
 
-import { execFile } from "node:child_process";
-import { operatorError } from "../daemon/errors.ts";
+import { type Ran, runIproute2 } from "../daemon/iproute2.ts";
 
-const TIMEOUT_MS = 10_000;
 /** iproute2's exit(-1), where it does not know a word. */
 const ABORTED = 255;
-/** `ip -j link` writes 1.5 KiB for a link. */
-const OUTPUT_BYTES_MAX = 32 * 1024 * 1024;
 
 export type Problems = readonly (string | undefined)[];
 
@@ -15,12 +11,6 @@ interface Job {
   readonly lines: readonly string[];
   readonly done: (problems: Problems) => void;
   readonly failed: (error: unknown) => void;
-}
-
-export interface Said {
-  readonly code: number;
-  readonly stdout: string;
-  readonly stderr: string;
 }
 
 export class Batch {
@@ -42,8 +32,8 @@ export class Batch {
   }
 
   /** One run for itself, with its output. */
-  ask(...args: readonly string[]): Promise<Said> {
-    return start(this.#tool, [...this.#netns, ...args], "");
+  ask(...args: readonly string[]): Promise<Ran> {
+    return runIproute2(this.#tool, [...this.#netns, ...args]);
   }
 
   /** What the kernel said against each line; undefined for what was done. */
@@ -77,7 +67,7 @@ export class Batch {
   async #batch(groups: readonly (readonly string[])[]): Promise<Problems[]> {
     this.#runs += 1;
     const lines = groups.flat();
-    const { code, stderr } = await start(
+    const { code, stderr } = await runIproute2(
       this.#tool,
       [...this.#netns, "-force", "-batch", "-"],
       `${lines.join("\n")}\n`,
@@ -120,23 +110,4 @@ export function problemsByLine(stderr: string): Map<number, string> {
 function said(lines: readonly string[]): string {
   const words = lines.filter(line => line !== "").map(line => line.replace(/^(RTNETLINK answers|Error): /, ""));
   return words.join("; ") || "no reason given";
-}
-
-function start(tool: string, args: readonly string[], input: string): Promise<Said> {
-  return new Promise((resolve, reject) => {
-    const options = {
-      timeout: TIMEOUT_MS,
-      killSignal: "SIGKILL",
-      maxBuffer: OUTPUT_BYTES_MAX,
-      env: { ...process.env, LC_ALL: "C" },
-    } as const;
-    const child = execFile(tool, [...args], options, (error, stdout, stderr) => {
-      if (error?.code === "ENOENT") reject(operatorError("no-iproute2", {}, error));
-      else if (error?.killed === true)
-        reject(operatorError("timeout", { action: `${tool} ${args.join(" ")}`, timeoutMs: TIMEOUT_MS }, error));
-      else resolve({ code: child.exitCode ?? 0, stdout, stderr });
-    });
-    child.stdin?.on("error", () => undefined);
-    child.stdin?.end(input);
-  });
 }

@@ -109,7 +109,9 @@ describe("`overlayd docker install` on a host with systemd", () => {
     docker("exec", "one", "ping", "-n", "-q", "-c", "1", "-W", "5", "two");
     host("overlayd", "name", "add", "my-network", "printer", "10.77.9.9");
     await answersOverlayNames("one");
-    expect(host("overlayd", "docker", "status")).toContain("my-network");
+    const status = host("overlayd", "docker", "status");
+    expect(status).toContain("my-network");
+    expect(status).not.toContain("BAD");
   });
 
   test("a plugin that is killed is back, and touched nothing", async () => {

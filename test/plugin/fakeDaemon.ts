@@ -36,6 +36,9 @@ export class FakeDaemon {
   delayMs = 0;
   /** Every request, as `METHOD path`. */
   readonly asked: string[] = [];
+  /** At the same time, at most. */
+  connectionsMax = 0;
+  #connections = 0;
   /** Addresses that another host has. */
   readonly foreign = new Map<string, string>();
   #server: Server | undefined;
@@ -55,6 +58,10 @@ export class FakeDaemon {
 
   async start(): Promise<void> {
     this.#server = createServer((request, response) => void this.#serve(request, response));
+    this.#server.on("connection", socket => {
+      this.connectionsMax = Math.max(this.connectionsMax, ++this.#connections);
+      socket.once("close", () => this.#connections--);
+    });
     await new Promise<void>(resolve => this.#server?.listen(this.path, resolve));
   }
 

@@ -1,6 +1,8 @@
 /** Docker's calls as a dockerd 20.10 was seen to send them, against the whole plugin. */
 
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { CONNECTIONS_MAX } from "../../src/daemon/apiServer.ts";
+import { API_CONNECTIONS, QUIET_CONNECTIONS } from "../../src/docker/limits.ts";
 import { idOf, Rig, until } from "./rig.ts";
 
 let rig: Rig;
@@ -438,5 +440,9 @@ describe("load", () => {
     expect(took.length).toBe(1_000);
     expect(new Set(statuses)).toEqual(new Set([200]));
     expect(Math.max(...took)).toBeLessThan(2_000);
+    // Events, and names for the fronts, come on one each. The daemon has room for people beside all of them.
+    const streams = 2;
+    expect(rig.daemon.connectionsMax).toBeLessThanOrEqual(API_CONNECTIONS + QUIET_CONNECTIONS + streams);
+    expect(API_CONNECTIONS + QUIET_CONNECTIONS + streams).toBeLessThanOrEqual(CONNECTIONS_MAX - 16);
   }, 60_000);
 });

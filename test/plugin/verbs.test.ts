@@ -1,8 +1,10 @@
 /** `overlayd docker status` and `sync`, between stand-ins; and what is collected when Docker forgets. */
 
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { renderReport } from "../../src/cli/verbs/docker.ts";
-import { check } from "../../src/docker/check.ts";
+import { check, mountFinding } from "../../src/docker/check.ts";
 import { sync } from "../../src/docker/sync.ts";
 import { Rig, until } from "./rig.ts";
 
@@ -44,6 +46,22 @@ describe("status", () => {
     expect(bare).toMatch(/^BAD {2}plugin: +nobody answers on .*overlayd docker install/m);
     expect(bare).toMatch(/^BAD {2}docker: +Docker does not answer/m);
     await rig.startPlugin();
+  });
+});
+
+describe("the root mount", () => {
+  const finding = (options: string) => {
+    const file = join(rig.dir, "mountinfo");
+    const before = "20 1 0:5 / /proc rw shared:9 - proc proc rw";
+    writeFileSync(file, `${before}\n29 1 8:1 / / rw,relatime${options} - ext4 /dev/sda1 rw\n`);
+    return mountFinding(file);
+  };
+
+  it("is shared with services, or there is a command that heals it", () => {
+    expect(finding(" shared:1")).toMatchObject({ ok: true });
+    expect(finding(" shared:1 master:7")).toMatchObject({ ok: true });
+    for (const options of ["", " master:7", " propagate_from:2"])
+      expect(finding(options)).toMatchObject({ ok: false, said: expect.stringContaining("mount --make-rshared /") });
   });
 });
 
