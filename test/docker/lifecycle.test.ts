@@ -109,6 +109,14 @@ describe("traffic and names", () => {
   });
 });
 
+test("a firewall that somebody empties gets its rules again", async () => {
+  const far = await addressOf(b, "on-b");
+  await a.exec("iptables", "-F", "FORWARD");
+  expect(await a.exec("iptables", "-S", "FORWARD")).toMatch(/^-P FORWARD DROP$/m);
+  await reaches(a, "on-a", far);
+  expect((await a.tryCli(["docker", "status"])).stdout).toMatch(/firewall: +lets the overlay's bridges pass/);
+});
+
 describe("twenty containers of one host", () => {
   const names = Array.from({ length: 20 }, (_, index) => `many-${index}`);
   const states = () => Promise.all(names.map(name => started(a, name)));
