@@ -162,21 +162,27 @@ describe("a stocktaking", () => {
     world.check();
   });
 
-  test("is one at a time: the lower id goes on, the higher gives way", () => {
-    const { world, b, c, d } = ready(4);
-    d.crash();
-    world.run(8_000);
-    const outcomes: string[] = [];
-    world.givenUp.set(d.id, 5_000);
-    for (const host of [b, c])
-      host.input((ipam, now, out) =>
-        ipam.reclaim([d.id], now, out, ([result]) => outcomes.push(`${host.index} ${Object.keys(result!.outcome)[0]}`)),
-      );
-    world.until(() => outcomes.length === 2, 6_000);
-    const [low, high] = b.id < c.id ? [b, c] : [c, b];
-    expect(outcomes.toSorted()).toEqual([`${low.index} gained`, `${high.index} busy`].toSorted());
-    world.check();
-  });
+  test.each([false, true])(
+    "is one at a time: the lower id goes on, the higher gives way (refusals lost: %s)",
+    areLost => {
+      const { world, b, c, d } = ready(4);
+      holdBack(world, ({ message }) => areLost && message.t === "ip-stock-no");
+      d.crash();
+      world.run(8_000);
+      const outcomes: string[] = [];
+      world.givenUp.set(d.id, 5_000);
+      for (const host of [b, c])
+        host.input((ipam, now, out) =>
+          ipam.reclaim([d.id], now, out, ([result]) =>
+            outcomes.push(`${host.index} ${Object.keys(result!.outcome)[0]}`),
+          ),
+        );
+      world.until(() => outcomes.length === 2, 6_000);
+      const [low, high] = b.id < c.id ? [b, c] : [c, b];
+      expect(outcomes.toSorted()).toEqual([`${low.index} gained`, `${high.index} busy`].toSorted());
+      world.check();
+    },
+  );
 
   test("takes nothing that has just been handed to a host nobody has heard of yet", () => {
     const world = new IpamWorld({ seed: 4, hosts: 4, loss: 0 });
@@ -214,6 +220,16 @@ describe("a stocktaking", () => {
       c.input((ipam, now, out) => ipam.reclaim([d.id], now, out, ([result]) => outcomes.push(result!.outcome)));
     world.until(() => outcomes.length === 2, 6_000);
     expect(outcomes).toEqual([{ busy: c.id }, { gained: 8 }]);
+  });
+
+  test("is not begun by who has promised to another, and does not end that promise", () => {
+    const { world, b, c, d } = ready(4);
+    holdBack(world, ({ to, message }) => to === b && message.t === "ip-stock-end");
+    d.crash();
+    world.run(8_000);
+    expect(reclaim(world, c, d)).toMatchObject([{ gained: 8 }]);
+    expect(reclaim(world, b, d)).toEqual([{ busy: c.id }]);
+    expect(b.durable()!.lock?.by).toBe(c.id);
   });
 
   test("has a promise to itself: another asker does not get it, and cannot end it", () => {
