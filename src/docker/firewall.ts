@@ -68,12 +68,12 @@ export class Firewall {
     for (const tool of this.#tools()) {
       const rules = await this.#rules(tool);
       if (rules === undefined) continue;
-      for (const bridge of bridges) if (!hasRule(rules, bridge)) await this.#insert(tool, bridge);
+      for (const bridge of bridges) if (!hasRule(rules, bridge)) await this.#insert(tool, bridge, placeIn(rules));
     }
   }
 
-  async #insert(tool: Tool, bridge: string): Promise<void> {
-    const { code, stderr } = await this.#run(tool, ["-w", LOCK_S, "-I", "FORWARD", ...rule(bridge)]);
+  async #insert(tool: Tool, bridge: string, place: number): Promise<void> {
+    const { code, stderr } = await this.#run(tool, ["-w", LOCK_S, "-I", "FORWARD", String(place), ...rule(bridge)]);
     if (code !== 0)
       this.#log.warn("docker.firewall", `${tool}: no rule for ${bridge}: ${stderr.trim()}`, { bridge }, bridge + tool);
   }
@@ -108,6 +108,13 @@ export class Firewall {
 
 function rule(bridge: string): string[] {
   return ["-i", bridge, "-o", bridge, "-m", "comment", "--comment", COMMENT, "-j", "ACCEPT"];
+}
+
+/** First, but for what people have put into DOCKER-USER: it holds for the overlay's frames too. */
+function placeIn(rules: string): number {
+  // Counted from 1; without a DOCKER-USER that is the place.
+  const appended = rules.split("\n").filter(line => line.startsWith("-A "));
+  return appended.indexOf("-A FORWARD -j DOCKER-USER") + 2;
 }
 
 function hasRule(rules: string, bridge: string): boolean {

@@ -113,6 +113,24 @@ describe("the firewall", () => {
     expect(rules("iptables").length).toBe(1);
   });
 
+  it("comes behind DOCKER-USER, and before what drops", async () => {
+    const iptables = (...args: readonly string[]) => sh("ip", "netns", "exec", namespace, "iptables", ...args);
+    iptables("-F", "FORWARD");
+    iptables("-N", "DOCKER-USER");
+    iptables("-A", "FORWARD", "-j", "DOCKER-USER");
+    iptables("-A", "FORWARD", "-j", "DROP");
+    await firewall.repair();
+    const forward = () => iptables("-S", "FORWARD").trim().split("\n").slice(1);
+    expect(forward()).toEqual([
+      "-A FORWARD -j DOCKER-USER",
+      "-A FORWARD -i br0 -o br0 -m comment --comment overlayd -j ACCEPT",
+      "-A FORWARD -j DROP",
+    ]);
+    iptables("-F", "FORWARD");
+    iptables("-X", "DOCKER-USER");
+    await firewall.repair();
+  });
+
   it("forgets a bridge, with rules that were there twice, and keeps those of others", async () => {
     sh("ip", "netns", "exec", namespace, "iptables", "-I", "FORWARD", "-i", "br0", "-o", "br0", "-j", "ACCEPT");
     await firewall.forget("br0");
