@@ -19,6 +19,8 @@ export const PEERS_FILE = "peers";
 const WRITE_EVERY_MS = 10_000;
 /** But a host that dies a moment after it met others should find them again: who is new, and a first proof of where, waits for this only. */
 const WRITE_NEW_MS = 250;
+/** For each host known already: who knows many finds the others by them, and writing them all down is work. */
+const WRITE_MS_PER_HOST = 10;
 /** More hosts than a full replica of 50,000 records could describe with a handful of records each. */
 export const HOSTS_MAX = 4096;
 /** Addresses tried for one host: its own eight, and the one that worked last. */
@@ -74,6 +76,10 @@ export class Hosts {
     const verdict = authenticateCertificate(this.#crypto, bytes, { cluster: cluster.id, caPublic: cluster.caPublic });
     if ("refused" in verdict || this.#vault.revocations.has(verdict.certificate.host)) return undefined;
     return this.#remember(verdict.certificate, bytes) ? verdict.certificate : undefined;
+  }
+
+  get size(): number {
+    return this.#hosts.size;
   }
 
   /** Hosts first heard of since the last call. */
@@ -220,7 +226,9 @@ export class Hosts {
   }
 
   get #saveAt(): Millis {
-    return this.#savedAt + (this.#unsaved === "news" ? WRITE_NEW_MS : WRITE_EVERY_MS);
+    if (this.#unsaved !== "news") return this.#savedAt + WRITE_EVERY_MS;
+    const waitMs = Math.max(WRITE_NEW_MS, WRITE_MS_PER_HOST * this.#hosts.size);
+    return this.#savedAt + Math.min(WRITE_EVERY_MS, waitMs);
   }
 }
 

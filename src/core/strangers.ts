@@ -6,8 +6,10 @@
 import type { PeerId } from "../wire/ids.ts";
 import type { Deadline, Millis } from "./machine.ts";
 
-/** They wait this long at most, however long the fetch lasts. */
-const WAIT_MS_MAX = 1_000;
+/** They wait this long at most, however long the fetch lasts: by their number, because a fetch of many takes longer. */
+const WAIT_MS = 1_000;
+const WAIT_MS_PER_HOST = 25;
+const WAIT_MS_MAX = 4_000;
 
 export class Strangers {
   readonly #hosts = new Set<PeerId>();
@@ -27,14 +29,18 @@ export class Strangers {
 
   /** Those to be met now: all of them, or none. */
   take(isFetching: () => boolean, now: Millis): readonly PeerId[] {
-    if (this.#hosts.size === 0 || (now < this.#since + WAIT_MS_MAX && isFetching())) return NONE;
+    if (this.#hosts.size === 0 || (now < this.#until && isFetching())) return NONE;
     const hosts = [...this.#hosts];
     this.#hosts.clear();
     return hosts;
   }
 
   deadline(): Deadline | undefined {
-    return this.#hosts.size === 0 ? undefined : { at: this.#since + WAIT_MS_MAX, why: "strangers" };
+    return this.#hosts.size === 0 ? undefined : { at: this.#until, why: "strangers" };
+  }
+
+  get #until(): Millis {
+    return this.#since + Math.min(WAIT_MS_MAX, WAIT_MS + WAIT_MS_PER_HOST * (this.#hosts.size - 1));
   }
 }
 

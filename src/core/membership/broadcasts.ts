@@ -8,6 +8,8 @@ const ITEM_HEAD_BYTES = 3;
 
 interface Entry {
   readonly key: string;
+  /** What it is echoed under. */
+  readonly name: string;
   readonly about: string;
   readonly bytes: Uint8Array;
   readonly until: Millis;
@@ -16,6 +18,7 @@ interface Entry {
 
 export class Broadcasts {
   readonly #byKey = new Map<string, Entry>();
+  readonly #byName = new Map<string, Entry>();
   readonly #byAbout = new Map<string, Set<Entry>>();
   /** How many become old news. */
   #mortal = 0;
@@ -26,12 +29,18 @@ export class Broadcasts {
     return this.#byKey.size;
   }
 
-  /** A newer rumor under the same key replaces the older. `about` names what `drop` takes away; after `until` it is old news. */
-  add(key: string, about: string, bytes: Uint8Array, until: Millis = Number.POSITIVE_INFINITY): void {
+  /** A newer rumor under the same key replaces the older. `about` names what `drop` takes away, `name` what `echo` means; after `until` it is old news. */
+  add(
+    key: string,
+    about: string,
+    bytes: Uint8Array,
+    { until = Number.POSITIVE_INFINITY, name = key }: { readonly until?: Millis; readonly name?: string } = {},
+  ): void {
     this.#remove(this.#byKey.get(key));
     if (this.#byKey.size >= RUMORS_MAX) this.#remove(this.#mostSent());
-    const entry: Entry = { key, about, bytes, until, sent: 0 };
+    const entry: Entry = { key, name, about, bytes, until, sent: 0 };
     this.#byKey.set(key, entry);
+    this.#byName.set(name, entry);
     this.#level(0).add(entry);
     if (until !== Number.POSITIVE_INFINITY) this.#mortal++;
     if (about === "") return;
@@ -40,10 +49,10 @@ export class Broadcasts {
     else others.add(entry);
   }
 
-  /** Somebody said the same: one time less that it has to be said. */
-  echo(key: string, limit: number): void {
-    const entry = this.#byKey.get(key);
-    if (entry !== undefined) this.#sent(entry, limit);
+  /** Somebody said the same: whom it told, this host need not tell. */
+  echo(name: string, limit: number): void {
+    const entry = this.#byName.get(name);
+    if (entry !== undefined) this.#sent(entry, limit, FANOUT);
   }
 
   /** Takes away every rumor about one subject: newer word of it has come. */
@@ -61,28 +70,29 @@ export class Broadcasts {
    * What one member gets: datagrams of items, the least sent first and none twice. More than one only for items that hardly anybody has heard.
    * Each item counts as sent once more and leaves after `limit` times.
    */
-  take(limit: number): Uint8Array[][] {
+  take(limit: number, most: number = RUMOR_DATAGRAMS.mesh): Uint8Array[][] {
     const datagrams = [new Datagram()];
     for (const level of this.#levels) {
-      for (const entry of level) if (!place(entry, datagrams)) break;
+      for (const entry of level) if (!place(entry, datagrams, most)) break;
     }
     for (const { entries } of datagrams) for (const entry of entries) this.#sent(entry, limit);
     return datagrams.map(({ entries }) => entries.map(entry => entry.bytes)).filter(items => items.length > 0);
   }
 
-  #sent(entry: Entry, limit: number): void {
-    if (entry.sent + 1 >= limit) {
+  #sent(entry: Entry, limit: number, times = 1): void {
+    if (entry.sent + times >= limit) {
       this.#remove(entry);
       return;
     }
     this.#level(entry.sent).delete(entry);
-    entry.sent++;
+    entry.sent += times;
     this.#level(entry.sent).add(entry);
   }
 
   #remove(entry: Entry | undefined): void {
     if (entry === undefined) return;
     this.#byKey.delete(entry.key);
+    this.#byName.delete(entry.name);
     this.#level(entry.sent).delete(entry);
     if (entry.until !== Number.POSITIVE_INFINITY) this.#mortal--;
     const others = this.#byAbout.get(entry.about);
@@ -117,10 +127,9 @@ class Datagram {
 }
 
 /** False when there is no use in trying further items of this level. */
-function place(entry: Entry, datagrams: Datagram[]): boolean {
+function place(entry: Entry, datagrams: Datagram[], most: number): boolean {
   if (datagrams.some(datagram => datagram.add(entry))) return true;
-  if (entry.sent >= FANOUT || datagrams.length >= RUMOR_DATAGRAMS)
-    return datagrams.some(({ room }) => room >= SMALLEST_BYTES);
+  if (entry.sent >= FANOUT || datagrams.length >= most) return datagrams.some(({ room }) => room >= SMALLEST_BYTES);
   const next = new Datagram();
   datagrams.push(next);
   return next.add(entry);

@@ -24,6 +24,8 @@ export interface MembershipOptions {
   readonly publicKey: (peer: PeerId) => Uint8Array | undefined;
   /** What a ping or ack to `peer` says of this host's state. */
   readonly summary: (peer: PeerId) => StateSummary;
+  /** How many hosts were heard of, if that may be more than were made known here. */
+  readonly heardOf?: () => number;
   /** Whether there is a session with `peer`. */
   readonly connected: (peer: PeerId) => boolean;
   /** Asks for a session; answered by the notices `session.up`, `session.down` or `path.none`. */
@@ -45,7 +47,7 @@ export function hostsOf(context: Context): number {
   return context.members.live + 1;
 }
 
-/** Whether every pair keeps a session. Lost members count: they are tried as well. */
-export function isMesh(context: Context): boolean {
-  return context.members.size < MESH_HOSTS;
+/** Whether every pair keeps a session. Lost members count, since they are tried as well, and so do hosts that are still to be met. */
+export function isMesh({ members, options }: Context): boolean {
+  return members.size < MESH_HOSTS && (options.heardOf?.() ?? 0) <= MESH_HOSTS;
 }

@@ -8,7 +8,7 @@ import type { Millis, Outbox } from "../machine.ts";
 import { type Context, hostsOf, isMesh } from "./context.ts";
 import type { Member } from "./member.ts";
 import { REFUTE_MS, retransmits, WORD_MS } from "./params.ts";
-import { decodeRumor, encodeAlive, INCARNATION_MAX, type SignedRumor, verifyRumor } from "./rumor.ts";
+import { decodeRumor, encodeAlive, INCARNATION_MAX, isAccusation, type SignedRumor, verifyRumor } from "./rumor.ts";
 import { Seen } from "./seen.ts";
 import type { Timer } from "./timers.ts";
 import type { Verdicts } from "./verdicts.ts";
@@ -53,14 +53,17 @@ export class Hearsay {
 
   /** `spread`: news is passed on; not so when it comes as the answer to a question. */
   hear(from: PeerId, item: Uint8Array, spread: boolean, now: Millis, out: Outbox): void {
+    const key = this.#seen.key(item);
+    const seen = this.#seen.has(key, now);
+    if (seen) this.#echoed(key);
+    // Most is heard many times; only an accusation may still count.
+    if (seen && !isAccusation(item)) return;
     const rumor = decodeRumor(item);
     if (rumor === undefined) return;
-    const key = this.#seen.key(item);
     if (rumor.kind !== "record") {
-      this.#hearSigned(from, rumor, item, key, spread, now, out);
+      this.#hearSigned(from, rumor, item, { key, seen, spread }, now, out);
       return;
     }
-    if (this.#seen.has(key, now)) return;
     this.#seen.add(key, now);
     out.notices.push({ kind: "rumor", from, record: rumor.record });
   }
@@ -79,9 +82,11 @@ export class Hearsay {
     if (incarnation >= this.incarnation) this.#refute(this.incarnation, now);
   }
 
-  /** Marks a record that this host spreads, so that its echo is not offered again. */
-  spread(item: Uint8Array, now: Millis): void {
-    this.#seen.add(this.#seen.key(item), now);
+  /** Spreads a record; its echo is not offered again. A newer one under the same key replaces it. */
+  spread(key: string, item: Uint8Array, now: Millis): void {
+    const name = this.#seen.key(item);
+    this.#seen.add(name, now);
+    this.#context.broadcasts.add(`record ${key}`, "", item, { name });
   }
 
   /** This host's own accusations are known here. What cannot be used is not checked; what is not signed as it says is not remembered, so that nothing forged hides the true one. */
@@ -89,13 +94,10 @@ export class Hearsay {
     from: PeerId,
     rumor: SignedRumor,
     item: Uint8Array,
-    key: string,
-    spread: boolean,
+    { key, seen, spread }: { readonly key: string; readonly seen: boolean; readonly spread: boolean },
     now: Millis,
     out: Outbox,
   ): void {
-    const seen = this.#seen.has(key, now);
-    if (seen) this.#echoed(rumor);
     if (seen && !this.#confirms(rumor)) return;
     const signer = rumor.kind === "suspect" ? rumor.accuser : rumor.subject;
     if (rumor.kind === "suspect" && signer === this.#context.options.self) return;
@@ -104,15 +106,14 @@ export class Hearsay {
     if (!seen && !verifyRumor(this.#context.options.crypto, publicKey, rumor, item)) return;
     this.#seen.add(key, now);
     const kept = item.slice();
-    if (rumor.kind === "suspect") this.#suspected(rumor, kept, spread, now, out);
-    else this.#spoken(rumor, kept, now, out);
+    if (rumor.kind === "suspect") this.#suspected(rumor, kept, { key, spread }, now, out);
+    else this.#spoken(rumor, kept, key, now, out);
   }
 
   /** In a large cluster everybody says everything; who hears again what it is passing on need not say it as often itself. */
-  #echoed(rumor: SignedRumor): void {
+  #echoed(name: string): void {
     if (isMesh(this.#context)) return;
-    const key = rumor.kind === "alive" ? `alive ${rumor.subject}` : `suspect ${rumor.subject} ${rumor.accuser}`;
-    this.#context.broadcasts.echo(key, retransmits(hostsOf(this.#context)));
+    this.#context.broadcasts.echo(name, retransmits(hostsOf(this.#context)));
   }
 
   /** An old accusation never begins a suspicion again, but it counts in one that has begun. */
@@ -146,17 +147,23 @@ export class Hearsay {
   }
 
   /** An accusation of a later incarnation than we know counts against the one we know: only the subject raises its number. */
-  #suspected(rumor: Suspect, item: Uint8Array, spread: boolean, now: Millis, out: Outbox): void {
+  #suspected(
+    rumor: Suspect,
+    item: Uint8Array,
+    { key, spread }: { readonly key: string; readonly spread: boolean },
+    now: Millis,
+    out: Outbox,
+  ): void {
     if (rumor.subject === this.#context.options.self) {
       this.#refute(this.incarnation, now);
       return;
     }
     const member = this.#context.members.get(rumor.subject);
     if (member === undefined || !this.#verdicts.accused(member, rumor.accuser, item, now, out)) return;
-    if (spread) this.#verdicts.spread(member, rumor.accuser, item, now);
+    if (spread) this.#verdicts.spread(member, rumor.accuser, item, now, key);
   }
 
-  #spoken(rumor: Alive, item: Uint8Array, now: Millis, out: Outbox): void {
+  #spoken(rumor: Alive, item: Uint8Array, name: string, now: Millis, out: Outbox): void {
     if (rumor.subject === this.#context.options.self) {
       this.#refute(rumor.incarnation, now);
       return;
@@ -167,7 +174,7 @@ export class Hearsay {
     member.word = item;
     this.#verdicts.riseUnseen(member, now, out);
     this.#context.broadcasts.drop(rumor.subject);
-    this.#context.broadcasts.add(`alive ${rumor.subject}`, rumor.subject, item);
+    this.#context.broadcasts.add(`alive ${rumor.subject}`, rumor.subject, item, { name });
   }
 
   /** Goes past `incarnation`, once a second at most. */

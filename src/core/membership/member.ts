@@ -35,7 +35,8 @@ export class Member implements MemberView {
   look: Timer | undefined;
   probedAt = Number.NEGATIVE_INFINITY;
   #rttPeakMs: number | undefined;
-  readonly #vouchers = new Map<PeerId, Millis>();
+  /** Made when the first one speaks: most members are never vouched for. */
+  #vouchers: Map<PeerId, Millis> | undefined;
 
   constructor(peer: PeerId, now: Millis) {
     this.peer = peer;
@@ -65,11 +66,12 @@ export class Member implements MemberView {
   }
 
   get vouched(): boolean {
-    return this.#vouchers.size > 0;
+    return this.#vouchers !== undefined && this.#vouchers.size > 0;
   }
 
   /** True when enough different members have said within the window that it lives. */
   vouch(by: PeerId, now: Millis): boolean {
+    this.#vouchers ??= new Map();
     for (const [voucher, at] of this.#vouchers) if (now - at > VOUCH_WINDOW_MS) this.#vouchers.delete(voucher);
     this.#vouchers.set(by, now);
     return this.#vouchers.size >= VOUCHERS;
@@ -83,7 +85,7 @@ export class Member implements MemberView {
     this.look = undefined;
     this.ended = state === "dead" ? this.suspicion : undefined;
     this.suspicion = undefined;
-    this.#vouchers.clear();
+    this.#vouchers = undefined;
     this.state = state;
     this.since = now;
   }
@@ -99,6 +101,7 @@ export class Members {
   #next = 0;
   #nextLost = 0;
   #live = 0;
+  #suspects = 0;
 
   constructor(random: Random) {
     this.#random = random;
@@ -111,6 +114,10 @@ export class Members {
   /** Alive and suspect ones. */
   get live(): number {
     return this.#live;
+  }
+
+  get suspects(): number {
+    return this.#suspects;
   }
 
   get lost(): number {
@@ -136,6 +143,7 @@ export class Members {
 
   remove(member: Member): void {
     if (member.live) this.#live--;
+    if (member.state === "suspect") this.#suspects--;
     this.#byPeer.delete(member.peer);
     this.#ring.splice(this.#place(member.peer), 1);
     const slot = this.#order.indexOf(member);
@@ -146,8 +154,10 @@ export class Members {
   /** Changes a state and the counts with it. */
   settle(member: Member, state: MemberState, now: Millis): void {
     if (member.live) this.#live--;
+    if (member.state === "suspect") this.#suspects--;
     member.settle(state, now);
     if (member.live) this.#live++;
+    if (state === "suspect") this.#suspects++;
   }
 
   /** The next live member of a shuffled round: each is met once a round, wherever in it. */

@@ -21,6 +21,7 @@ import {
   HELPERS,
   MEMBERS_MAX,
   PROBE_PERIOD_MS,
+  RUMOR_DATAGRAMS,
   RUMOR_ITEMS,
   retransmits,
   STALL_MS,
@@ -124,9 +125,7 @@ export class Membership implements Machine<MembershipMessage> {
 
   /** Spreads a signed record (<= 900 bytes); a newer one under the same key replaces it. */
   broadcast(key: string, record: Uint8Array, now: Millis): void {
-    const item = encodeRecord(record);
-    this.#hearsay.spread(item, now);
-    this.#context.broadcasts.add(`record ${key}`, "", item);
+    this.#hearsay.spread(key, encodeRecord(record), now);
     this.#gossipSoon(now);
   }
 
@@ -335,9 +334,11 @@ export class Membership implements Machine<MembershipMessage> {
     const near = members.sample(FANOUT, member => options.connected(member.peer));
     const targets = near.length > 0 ? near : members.sample(FANOUT, () => true);
     const limit = retransmits(hostsOf(this.#context));
+    const most = isMesh(this.#context) ? RUMOR_DATAGRAMS.mesh : RUMOR_DATAGRAMS.demand;
     broadcasts.expire(now);
     for (const { peer } of targets) {
-      for (const items of broadcasts.take(limit)) out.controls.push({ to: peer, message: { t: "rumors", items } });
+      for (const items of broadcasts.take(limit, most))
+        out.controls.push({ to: peer, message: { t: "rumors", items } });
     }
     this.#gossipSoon(now);
   }

@@ -37,6 +37,8 @@ export const PENDING_MAX = 4096;
 
 /** A suspect is looked at again this often by whoever accused it or has a session with it; the first look is spread, so that looks do not arrive at once. */
 export const LOOK_PERIOD_MS = 2000;
+/** Less often when there are many: half of a large cluster is out of reach together, and comes back together. */
+export const LOOK_MS_PER_SUSPECT = 10;
 export const LOOK_SPREAD_MS = 500;
 /** A host that only heard of a suspicion looks for itself this long before its verdict: a handshake, a ping and the helpers' answers fit. */
 export const LAST_LOOK_MS = 5500;
@@ -79,8 +81,11 @@ export const FANOUT = 3;
 const RETRANSMIT_FACTOR = 4;
 /** Rumors waiting to be passed on: a burst of 1,000 changed records or refutations. */
 export const RUMORS_MAX = 2048;
-/** Datagrams to one member in one tick while more waits than one holds: 12 datagrams a tick carry 500 refutations in about a second. */
-export const RUMOR_DATAGRAMS = 4;
+/**
+ * Datagrams to one member in one tick while more waits than one holds: 12 datagrams a tick carry 500 refutations in about a second. In a large cluster
+ * everybody has much to say at a partition, and hears the same from many.
+ */
+export const RUMOR_DATAGRAMS = { mesh: 4, demand: 2 } as const;
 /** What the items of one datagram may take: 1,100 less the message's frame. */
 export const RUMOR_BYTES = 1070;
 /** Items in one datagram: a suspicion is the shortest but one, and eleven fit. */

@@ -49,6 +49,11 @@ export function encodeRecord(record: Uint8Array): Uint8Array {
   return concat(Uint8Array.of(KIND.record), record);
 }
 
+/** By its first byte: of what kind it would be. */
+export function isAccusation(item: Uint8Array): boolean {
+  return item[0] === KIND.suspect;
+}
+
 /** The shape only; `verifyRumor` checks who said it. undefined for anything else, never throws. */
 export function decodeRumor(item: Uint8Array): Rumor | undefined {
   switch (item[0]) {

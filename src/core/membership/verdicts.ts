@@ -7,7 +7,7 @@ import type { PeerId } from "../../wire/ids.ts";
 import type { Millis, Outbox } from "../machine.ts";
 import { type Context, hostsOf, isMesh } from "./context.ts";
 import type { Member } from "./member.ts";
-import { HEARSAY_MS, LAST_LOOK_MS, LOOK_PERIOD_MS, LOOK_SPREAD_MS } from "./params.ts";
+import { HEARSAY_MS, LAST_LOOK_MS, LOOK_MS_PER_SUSPECT, LOOK_PERIOD_MS, LOOK_SPREAD_MS } from "./params.ts";
 import { encodeSuspect } from "./rumor.ts";
 import { Suspicion } from "./suspicion.ts";
 
@@ -59,8 +59,11 @@ export class Verdicts {
   }
 
   /** Passes an accusation on, for as long as it is news: one that waits longer would begin suspicions that are over elsewhere. */
-  spread(member: Member, accuser: PeerId, accusation: Uint8Array, now: Millis): void {
-    this.#context.broadcasts.add(`suspect ${member.peer} ${accuser}`, member.peer, accusation, now + HEARSAY_MS);
+  spread(member: Member, accuser: PeerId, accusation: Uint8Array, now: Millis, name?: string): void {
+    this.#context.broadcasts.add(`suspect ${member.peer} ${accuser}`, member.peer, accusation, {
+      until: now + HEARSAY_MS,
+      ...(name !== undefined && { name }),
+    });
   }
 
   /** Tells a suspect what this host accuses it of, so that it can refute at once. */
@@ -125,7 +128,8 @@ export class Verdicts {
   }
 
   #lookAgain(member: Member, now: Millis): void {
-    if (this.#inReach(member)) this.#lookAt(member, now + LOOK_PERIOD_MS);
+    const waitMs = Math.max(LOOK_PERIOD_MS, LOOK_MS_PER_SUSPECT * this.#context.members.suspects);
+    if (this.#inReach(member)) this.#lookAt(member, now + waitMs);
   }
 
   #lookAt(member: Member, at: Millis): void {

@@ -44,6 +44,8 @@ export interface KnownPeer {
 }
 
 export interface PeerDirectory {
+  /** How many hosts were heard of, this one among them. */
+  readonly size: number;
   /** A member that can be dialled; undefined for whoever left, was evicted, or is not known yet. */
   lookup(peer: PeerId): KnownPeer | undefined;
   /** The certificate if the CA signed it, its dates hold (with grace for known members) and it is not revoked. */

@@ -27,10 +27,10 @@ export class Mesh {
     peer.meshAt = now + wait + this.#context.jitter(MESH_JITTER_MS);
   }
 
-  /** True, once, when a planned dial is due and still wanted. */
+  /** True, once, when a planned dial is due and still wanted. Who has heard of many more than it has met yet does not dial the first hundred. */
   due(peer: Peer, now: Millis): boolean {
     if (peer.meshAt === undefined || peer.meshAt > now) return false;
     peer.meshAt = undefined;
-    return !peer.up && this.has(peer.id);
+    return !peer.up && this.has(peer.id) && this.#context.options.peers.size <= MESH_HOSTS_MAX;
   }
 }

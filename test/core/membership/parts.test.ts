@@ -82,6 +82,16 @@ describe("broadcasts", () => {
     expect(broadcasts.size).toBe(0);
   });
 
+  test("leave sooner when others say the same: an echo stands for the three whom its sender told", () => {
+    const broadcasts = new Broadcasts();
+    broadcasts.add("record k", "", Uint8Array.of(1), { name: "content" });
+    broadcasts.echo("record k", 5);
+    broadcasts.echo("content", 5);
+    expect(broadcasts.take(5)).toEqual([[Uint8Array.of(1)]]);
+    broadcasts.echo("content", 5);
+    expect(broadcasts.size).toBe(0);
+  });
+
   test("keep the newest under a key and drop all about a subject", () => {
     const broadcasts = new Broadcasts();
     broadcasts.add("a", "x", Uint8Array.of(1));
@@ -95,7 +105,7 @@ describe("broadcasts", () => {
 
   test("leave when they are old news", () => {
     const broadcasts = new Broadcasts();
-    broadcasts.add("a", "", Uint8Array.of(1), 5000);
+    broadcasts.add("a", "", Uint8Array.of(1), { until: 5000 });
     broadcasts.expire(5000);
     expect(broadcasts.take(9)).toEqual([[Uint8Array.of(1)]]);
     broadcasts.expire(5001);
@@ -130,7 +140,7 @@ describe("broadcasts", () => {
         while (broadcasts.size > 0) {
           const datagrams = broadcasts.take(1);
           expect(datagrams.length).toBeGreaterThan(0);
-          expect(datagrams.length).toBeLessThanOrEqual(RUMOR_DATAGRAMS);
+          expect(datagrams.length).toBeLessThanOrEqual(RUMOR_DATAGRAMS.mesh);
           for (const items of datagrams) {
             expect(items.length).toBeLessThanOrEqual(RUMOR_ITEMS);
             expect(encodeControl({ t: "rumors", items }).length).toBeLessThanOrEqual(CONTROL_BYTES_MAX);

@@ -121,6 +121,7 @@ export class Host {
             }
           : undefined,
       peers: {
+        size: 2,
         lookup: peer => {
           const host = this.known.get(peer);
           if (host === undefined) return undefined;
