@@ -5,7 +5,7 @@
 
 import type { Crypto, Rng } from "../crypto/crypto.ts";
 import type { EngineCommand, EngineEvent } from "../engine/engine.ts";
-import { decodeControl } from "../wire/control.ts";
+import { type ControlMessage, decodeControl } from "../wire/control.ts";
 import { type Endpoint, type Ip, isStationMac, type Mac, type PeerId } from "../wire/ids.ts";
 import { directoryOf } from "./directory.ts";
 import { Farewell } from "./farewell.ts";
@@ -41,6 +41,8 @@ export interface NodeOptions {
   readonly engine: EngineAbilities;
   readonly version: string;
   readonly localMacs: number;
+  /** `decodeControl`, where hosts that share a process do not share what they read. */
+  readonly decode?: (body: Uint8Array) => ControlMessage | undefined;
 }
 
 export type JoinResult = { readonly joined: Identity } | { readonly failed: JoinFailure | "already-member" | "busy" };
@@ -332,7 +334,7 @@ export class Node {
   // inside
 
   #onControl(from: PeerId, body: Uint8Array, now: Millis, out: Outbox): void {
-    const message = decodeControl(body);
+    const message = (this.#options.decode ?? decodeControl)(body);
     if (message !== undefined) this.#member?.control(from, message, now, out);
   }
 

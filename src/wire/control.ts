@@ -7,7 +7,7 @@ import { type MembershipMessage, membershipSchemas } from "./messages/membership
 import { type OverlayMessage, overlaySchemas } from "./messages/overlay.ts";
 import { type ReplicaMessage, replicaSchemas } from "./messages/replica.ts";
 import { type SessionMessage, sessionSchemas } from "./messages/session.ts";
-import { packedLength, packTyped, unpackSafe } from "./msgpack.ts";
+import { packedLength, packTyped, unpackViews } from "./msgpack.ts";
 import { CONTROL_BYTES_MAX } from "./protocol.ts";
 import type { MessageSchemas } from "./schema.ts";
 
@@ -29,9 +29,12 @@ export function controlLength(message: ControlMessage): number {
   return packedLength(message);
 }
 
-/** A checked message, or undefined. Keys that this version does not know are left out, so that a newer host can add some. Never throws. */
+/**
+ * A checked message, or undefined. Keys that this version does not know are left out, so that a newer host can add some. Never throws. Its byte strings
+ * are views of `body`: whoever keeps one for long keeps a copy.
+ */
 export function decodeControl(body: Uint8Array): ControlMessage | undefined {
-  const value = unpackSafe(body, CONTROL_LIMITS);
+  const value = unpackViews(body, CONTROL_LIMITS);
   if (typeof value !== "object" || value === null || !("t" in value) || typeof value.t !== "string") return undefined;
   const schema = byType.get(value.t);
   if (schema === undefined) return undefined;

@@ -1,6 +1,6 @@
 /** Identifiers that travel: parsed once at the edge, branded ever after. */
 
-import { fromHex, getU48, putU48, toHex } from "./bytes.ts";
+import { equalBytes, fromHex, getU32, getU48, putU48, toHex } from "./bytes.ts";
 import { IP_TEXT_MAX, ipBytesToText, ipTextToBytes, isMappedIpv4, parseDecimal } from "./ip.ts";
 
 declare const brand: unique symbol;
@@ -40,9 +40,20 @@ export function peerIdBytes(id: PeerId): Uint8Array {
   return fromHex(id)!;
 }
 
+/** One text for one id: tables find it without a look at its digits. By the first four bytes, which are a hash's. */
+const texts = new Map<number, { readonly bytes: Uint8Array; readonly text: PeerId }>();
+const TEXTS_MAX = 8_192;
+
 /** undefined unless there are exactly 16 bytes. */
 export function peerIdFromBytes(bytes: Uint8Array): PeerId | undefined {
-  return bytes.length === PEER_ID_BYTES ? (toHex(bytes) as PeerId) : undefined;
+  if (bytes.length !== PEER_ID_BYTES) return undefined;
+  const key = getU32(bytes, 0);
+  const known = texts.get(key);
+  if (known !== undefined && equalBytes(known.bytes, bytes)) return known.text;
+  const text = toHex(bytes) as PeerId;
+  if (texts.size >= TEXTS_MAX) texts.clear();
+  texts.set(key, { bytes: bytes.slice(), text });
+  return text;
 }
 
 export function parseIp(text: string): Ip | undefined {

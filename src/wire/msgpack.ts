@@ -45,19 +45,30 @@ export function packedLength(value: unknown): number {
  * Refused: extensions, timestamps, integers beyond 2^53 - 1, keys that are not strings or come twice, bad UTF-8, trailing bytes.
  */
 export function unpackSafe(bytes: Uint8Array, limits: UnpackLimits): unknown {
+  return unpackWith(unpackr, bytes, limits);
+}
+
+/** The same with byte strings that are views of `bytes`, which nobody changes afterwards. */
+export function unpackViews(bytes: Uint8Array, limits: UnpackLimits): unknown {
+  return unpackWith(viewer, bytes, limits);
+}
+
+function unpackWith(reader: Unpackr, bytes: Uint8Array, limits: UnpackLimits): unknown {
   if (bytes.length === 0 || bytes.length > limits.maxBytes) return undefined;
   const scanner = new Scanner(bytes, limits.maxItems);
   if (!scanner.value(limits.maxDepth ?? DEPTH_MAX) || !scanner.atEnd()) return undefined;
   try {
     // A plain view: msgpackr hangs a DataView on its input, and would copy byte strings out of a Buffer as Buffers.
-    return unpackr.unpack(new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.length));
+    return reader.unpack(new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.length));
   } catch {
     return undefined;
   }
 }
 
 const packr = new Packr({ useRecords: false, variableMapSize: true, skipValues: [undefined] });
-const unpackr = new Unpackr({ useRecords: false, mapsAsObjects: true, int64AsType: "number", copyBuffers: true });
+const READING = { useRecords: false, mapsAsObjects: true, int64AsType: "number" } as const;
+const unpackr = new Unpackr({ ...READING, copyBuffers: true });
+const viewer = new Unpackr({ ...READING, copyBuffers: false });
 
 /** Walks over one value without building it. Each method is false when the bytes are not in the subset. */
 class Scanner {

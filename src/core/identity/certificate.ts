@@ -3,6 +3,7 @@
 import type { Crypto } from "../../crypto/crypto.ts";
 import { concat, equalBytes, utf8 } from "../../wire/bytes.ts";
 import { PEER_ID_BYTES, type PeerId, peerIdFromBytes } from "../../wire/ids.ts";
+import { Memo } from "../memo.ts";
 import { LayoutReader, LayoutWriter } from "./layout.ts";
 import { CLOCK_SKEW_S, GRACE_S, NAME_BYTES_MAX } from "./limits.ts";
 
@@ -61,9 +62,22 @@ export function signCertificate(crypto: Crypto, caSeed: Uint8Array, subject: Cer
   return concat(body, crypto.sign(caSeed, concat(LABEL, body)));
 }
 
+/** Certificates read lately, by how host ids are made; as many as a host knows others. */
+const read = new WeakMap<Crypto["hash"], Memo<Certificate>>();
+const READ_MAX = 4_096;
+
 /** What the bytes say, or undefined; says nothing about whether it is true. Each certificate has exactly one encoding. */
-export function parseCertificate(crypto: Crypto, bytes: Uint8Array): Certificate | undefined {
-  if (bytes.length <= FIXED_BYTES || bytes.length > CERTIFICATE_BYTES_MAX) return undefined;
+export function parseCertificate(crypto: Crypto, input: Uint8Array): Certificate | undefined {
+  if (input.length <= FIXED_BYTES || input.length > CERTIFICATE_BYTES_MAX) return undefined;
+  let memo = read.get(crypto.hash);
+  if (memo === undefined) {
+    memo = new Memo(READ_MAX);
+    read.set(crypto.hash, memo);
+  }
+  return memo.of(input, bytes => readCertificate(crypto, bytes));
+}
+
+function readCertificate(crypto: Crypto, bytes: Uint8Array): Certificate | undefined {
   const reader = new LayoutReader(bytes);
   const version = reader.u8();
   const cluster = reader.bytes(CLUSTER_ID_BYTES);
@@ -97,10 +111,24 @@ export function authenticateCertificate(
   const certificate = parseCertificate(crypto, bytes);
   if (certificate === undefined) return { refused: "malformed" };
   if (!equalBytes(certificate.cluster, trust.cluster)) return { refused: "wrong-cluster" };
+  return isSigned(crypto, bytes, certificate, trust.caPublic) ? { certificate } : { refused: "bad-signature" };
+}
+
+/** The CA under which certificates verified, by what checked them: one comes with every first record and every handshake of its host. */
+const verified = new WeakMap<Crypto["verify"], WeakMap<Certificate, Uint8Array>>();
+
+function isSigned(crypto: Crypto, bytes: Uint8Array, certificate: Certificate, caPublic: Uint8Array): boolean {
+  let keys = verified.get(crypto.verify);
+  if (keys === undefined) {
+    keys = new WeakMap();
+    verified.set(crypto.verify, keys);
+  }
+  const known = keys.get(certificate);
+  if (known !== undefined && equalBytes(known, caPublic)) return true;
   const end = bytes.length - SIGNATURE_BYTES;
-  const signed = concat(LABEL, bytes.subarray(0, end));
-  if (!crypto.verify(trust.caPublic, signed, bytes.subarray(end))) return { refused: "bad-signature" };
-  return { certificate };
+  const good = crypto.verify(caPublic, concat(LABEL, bytes.subarray(0, end)), bytes.subarray(end));
+  if (good) keys.set(certificate, caPublic);
+  return good;
 }
 
 /** Dates alone: for a certificate whose signature was checked before. */

@@ -21,8 +21,20 @@ export function deltas(replica: Replica, scope: string, want: Want, batches: num
   const cert = want.incarnation === 0 || set.left ? replica.certificateOf(want.owner) : undefined;
   if (set.frozen || set.left) return evidence(set, cert);
   const reset = set.incarnation !== want.incarnation || (want.version < set.gc && !want.continuing);
+  if (reset && cert !== undefined) return introduction(set, cert, batches);
   const from = reset ? 0 : want.version;
   return cut(set, { reset, from, cert, batches });
+}
+
+/** What hosts are told who know nothing of an owner, by the tag of its newest record: a start of many asks for it over and over. */
+const introductions = new WeakMap<Uint8Array, { readonly cert: Uint8Array; readonly deltas: ReplicaDelta[] }>();
+
+function introduction(set: OwnerSet, cert: Uint8Array, batches: number): ReplicaDelta[] {
+  const known = introductions.get(set.tag);
+  if (known?.cert === cert && known.deltas.length <= batches) return known.deltas;
+  const made = cut(set, { reset: true, from: 0, cert, batches });
+  if (made.at(-1)?.last === true) introductions.set(set.tag, { cert, deltas: made });
+  return made;
 }
 
 interface Cut {

@@ -25,9 +25,9 @@ export class Gaps {
     this.#add({ ...gap, at: now + GAP_MS, from, record: undefined, asked: false });
   }
 
-  /** A record came whose owner is unknown: only who sent it can help, unless the owner comes with what is being pulled until `at`. */
-  stranger(gap: Gap, from: PeerId, record: Uint8Array, at: Millis): void {
-    this.#add({ ...gap, at, from, record, asked: false });
+  /** A record came whose owner is unknown: only who sent it can help, at once. */
+  stranger(gap: Gap, from: PeerId, record: Uint8Array, now: Millis): void {
+    this.#add({ ...gap, at: now, from, record, asked: false });
   }
 
   /** Takes out what is to be asked for now. A gap with a record stays for a while, until its owner has been pulled. */

@@ -26,7 +26,6 @@ import {
   FRESH_PEERS,
   FRESH_TRIES,
   FULL_MS,
-  GAP_MS,
   MISMATCH_MS,
   MISMATCH_MS_MAX,
   OWNERS_BATCHES,
@@ -359,8 +358,10 @@ export class Gossip implements Machine<ReplicaMessage> {
     const applied = this.#replica.apply(bytes, out);
     if (applied.result === "unknown-owner" && this.#replica.holds(applied.record.scope)) {
       const { scope, owner, incarnation, version, bytes: record } = applied.record;
-      const at = now + (this.#pulls.isBusy(scope) ? GAP_MS : 0);
-      this.#gaps.stranger({ scope, owner, incarnation, version, whole: false }, from, record, at);
+      const gap = { scope, owner, incarnation, version, whole: false };
+      // Who fetches a whole cluster is new to it, and not it to him: what comes meanwhile is no news to pass on.
+      if (this.#pulls.isBusy(scope)) this.#gaps.missing(gap, from, now);
+      else this.#gaps.stranger(gap, from, record, now);
     }
     this.#collectGaps(from, now);
   }

@@ -24,6 +24,15 @@ export interface SetUpdate {
   readonly records: readonly SignedRecord[];
 }
 
+interface OwnerVersion {
+  readonly incarnation: number;
+  readonly version: number;
+}
+
+/** A set stands for each pair of hosts and network: what most of them never have is one object for all. */
+const UNHEARD: OwnerVersion = { incarnation: 0, version: 0 };
+const NONE: readonly SignedRecord[] = [];
+
 export class OwnerSet {
   readonly owner: PeerId;
   readonly scope: string;
@@ -38,9 +47,9 @@ export class OwnerSet {
   /** By slot. Every write deletes and sets, so that the order of insertion is the order of versions. */
   #records = new Map<string, SignedRecord>();
   /** The newest record passed on to others. */
-  #heard = { incarnation: 0, version: 0 };
+  #heard: OwnerVersion = UNHEARD;
   /** Verified, but an earlier version is missing. */
-  #early: SignedRecord[] = [];
+  #early: readonly SignedRecord[] = NONE;
   /** The certificate of an owner that has left: nobody else keeps it. */
   certificate: Uint8Array | undefined;
 
@@ -195,16 +204,15 @@ export class OwnerSet {
 
   /** Keeps a verified record until its predecessor is here. Of too many the newest go: they are asked for again. */
   wait(record: SignedRecord): void {
-    this.#early.push(record);
-    this.#early.sort(compareStates);
-    this.#early.length = Math.min(this.#early.length, EARLY_MAX);
+    this.#early = [...this.#early, record].sort(compareStates).slice(0, EARLY_MAX);
   }
 
   /** Takes out the waiting record that has become next. */
   takeNext(): SignedRecord | undefined {
-    this.#early = this.#early.filter(record => compareStates(record, this) > 0);
-    const index = this.#early.findIndex(record => this.isNext(record));
-    return index < 0 ? undefined : this.#early.splice(index, 1)[0];
+    if (this.#early.length === 0) return undefined;
+    const next = this.#early.find(record => this.isNext(record));
+    this.#early = this.#early.filter(record => record !== next && compareStates(record, this) > 0);
+    return next;
   }
 
   #advance(top: SignedRecord): void {
@@ -222,7 +230,7 @@ export class OwnerSet {
     this.#top = undefined;
     this.#evidence = evidence;
     this.#records.clear();
-    this.#early = [];
+    this.#early = NONE;
   }
 
   /** Held records that `record`, of the same incarnation, puts an end to, besides its own slot. */

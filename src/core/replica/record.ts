@@ -1,7 +1,7 @@
 /** Records: what one host states about itself, signed by it, in one encoding (docs/PROTOCOL.md "Replica"). */
 
 import type { Crypto } from "../../crypto/crypto.ts";
-import { concat, EMPTY, getU16, getU32, putU16, putU32, utf8, utf8Text } from "../../wire/bytes.ts";
+import { concat, EMPTY, equalBytes, getU16, getU32, putU16, putU32, utf8, utf8Text } from "../../wire/bytes.ts";
 import { PEER_ID_BYTES, type PeerId, parseVni, peerIdBytes, peerIdFromBytes } from "../../wire/ids.ts";
 import { RECORD_BYTES_MAX } from "../../wire/protocol.ts";
 import { Memo } from "../memo.ts";
@@ -95,10 +95,22 @@ function readRecord(crypto: Crypto, bytes: Uint8Array): SignedRecord | undefined
   return { ...fields, ...names, clear: (flags & FLAG_CLEAR) !== 0, value: tombstone ? undefined : value, bytes, tag };
 }
 
-/** Whether the owner's Ed25519 key signed it. Costs some 100 us. */
+/** Keys under which records verified, by what checked them: a rumor, a claim and a pull bring the same record. */
+const verified = new WeakMap<Crypto["verify"], WeakMap<SignedRecord, Uint8Array>>();
+
+/** Whether the owner's Ed25519 key signed it. Costs some 100 us, once. */
 export function verifyRecord(crypto: Crypto, signKey: Uint8Array, record: SignedRecord): boolean {
+  let keys = verified.get(crypto.verify);
+  if (keys === undefined) {
+    keys = new WeakMap();
+    verified.set(crypto.verify, keys);
+  }
+  const known = keys.get(record);
+  if (known !== undefined && equalBytes(known, signKey)) return true;
   const end = record.bytes.length - SIGNATURE_BYTES;
-  return crypto.verify(signKey, concat(LABEL, record.bytes.subarray(0, end)), record.bytes.subarray(end));
+  const good = crypto.verify(signKey, concat(LABEL, record.bytes.subarray(0, end)), record.bytes.subarray(end));
+  if (good) keys.set(record, signKey);
+  return good;
 }
 
 /** Names a record among its owner's in one scope. Types hold no space. */
