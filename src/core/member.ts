@@ -80,6 +80,9 @@ export class Member {
   readonly #strangers = new Strangers();
   /** Whoever waits for a time. */
   readonly #timed: readonly { deadline(): Deadline | undefined }[];
+  /** Something was heard or seen of who owns a MAC, and what of it was planned at once last. */
+  #ownersMoved = false;
+  #plannedOwners = 0;
 
   constructor(identity: Identity, options: MemberOptions) {
     const { crypto, rng, keeper } = options;
@@ -117,6 +120,7 @@ export class Member {
       signKey: () => this.#identity.keys.signSeed,
       publicKey: peer => this.hosts.get(peer)?.certificate.signKey,
       summary: peer => this.#summary(peer),
+      heardOf: () => this.hosts.size,
       connected: peer => this.sessions.isUp(peer),
       connect: (peer, now, out) => this.sessions.connect(peer, now, out),
     });
@@ -212,7 +216,7 @@ export class Member {
   }
 
   #overlay(from: PeerId, message: OverlayMessage, now: Millis, out: Outbox): void {
-    this.#planner.touch();
+    this.#ownersMoved = true;
     this.ownership.handle(from, message, now, out);
     this.#gossip.claimed(from, now);
   }
@@ -232,7 +236,7 @@ export class Member {
       case "mac.conflict":
       case "mac.spoof":
       case "macs.full":
-        this.#planner.touch();
+        this.#ownersMoved = true;
         return this.ownership.onEvent(event, now, out);
       case "loop.seen":
         this.#planner.touch();
@@ -249,7 +253,8 @@ export class Member {
     this.sessions.tick(now, out);
     this.membership.tick(now, out);
     this.#gossip.tick(now, out);
-    if (due(this.ownership.deadline(), now) || due(this.loops.deadline(), now)) this.#planner.touch();
+    if (due(this.loops.deadline(), now)) this.#planner.touch();
+    this.#ownersMoved ||= due(this.ownership.deadline(), now);
     this.ownership.tick(now, out);
     this.loops.tick(now, out);
     for (const vni of this.loops.takeRelearn(now)) this.ownership.relearn(vni, now, out);
@@ -277,8 +282,18 @@ export class Member {
   /** The end of every input: hosts that were met, controls that have no session yet, and the difference between the new plan and the old. */
   settle(now: Millis, out: Outbox): void {
     this.#meet(now, out);
+    this.#planOwners();
     this.#planner.settle(now, out);
     this.sessions.gate(now, out);
+  }
+
+  /** What was said straight to this host, or seen by it, takes effect at once, but most of that changes nothing of what the engine is to hold. */
+  #planOwners(): void {
+    if (!this.#ownersMoved) return;
+    this.#ownersMoved = false;
+    const { revision } = this.ownership;
+    if (revision !== this.#plannedOwners) this.#planner.touch();
+    this.#plannedOwners = revision;
   }
 
   /** The engine was replaced by one that holds nothing: no key goes into it a second time, so peers handshake anew. */

@@ -94,8 +94,11 @@ export const messages: {
   observed: fc.record({ t: kind("observed"), endpoint }),
   "punch-ask": fc.record({ t: kind("punch-ask"), peer: peerId }),
   punch: fc.record({ t: kind("punch"), peer: peerId, endpoints: fc.array(endpoint, { maxLength: 8 }) }),
-  claim: fc.record({ t: kind("claim"), record: upTo(700), cert: certificate }, { requiredKeys: ["t", "record"] }),
-  "claim-ack": fc.record({ t: kind("claim-ack"), vni, mac, seq: u32 }),
+  claim: fc.record(
+    { t: kind("claim"), records: fc.array(upTo(150), { maxLength: 4 }), cert: certificate, id: u32 },
+    { requiredKeys: ["t", "records"] },
+  ),
+  "claim-ack": fc.record({ t: kind("claim-ack"), id: u32 }),
   "claim-ask": fc.record({ t: kind("claim-ask"), vni, mac }),
   "join-relay": fc.record({ t: kind("join-relay"), id: u32, bytes: upTo(1000) }),
   "join-answer": fc.record({ t: kind("join-answer"), id: u32, bytes: upTo(1000) }),

@@ -1,94 +1,186 @@
-/** Claims on their way to the hosts of a segment: sent at once, resent until acknowledged, then left to gossip. */
+/** Claims on their way to the hosts of a segment: sent at once or gathered, resent until acknowledged, and what was not heard is left to gossip. */
 
+import { controlLength } from "../../wire/control.ts";
 import type { Mac, PeerId, Vni } from "../../wire/ids.ts";
+import { CLAIM_RECORDS_MAX, type OverlayMessage } from "../../wire/messages/overlay.ts";
+import { CONTROL_BYTES_MAX } from "../../wire/protocol.ts";
 import { type Deadline, earlier, type Millis, type Outbox } from "../machine.ts";
 import { Agenda } from "./agenda.ts";
-import { CLAIM_RESEND_MS, CLAIM_RESENDS, CLAIM_SETTLE_MS, CLAIMS_PENDING_MAX, FRESH_CLAIMS_PER_S } from "./limits.ts";
+import { CLAIM_GATHER_MS, CLAIM_SETTLE_MS, CLAIM_WAITS_MS, CLAIMS_PENDING_MAX, FRESH_CLAIMS_PER_S } from "./limits.ts";
 import { Rate } from "./rate.ts";
 import { type Spot, spotKey, spotOf } from "./spot.ts";
 
+/** Claims that travel in one message. */
 interface Pending {
-  readonly seq: number;
-  readonly record: Uint8Array;
+  readonly id: number;
+  readonly vni: Vni;
+  /** Signed records by spot; one that was overtaken is taken out. */
+  readonly records: Map<string, Uint8Array>;
   readonly unacked: Set<PeerId>;
-  resendsLeft: number;
+  /** How often it was sent. */
+  sent: number;
 }
 
+/** What a tick brings to an end. */
+export interface ClaimsDone {
+  /** Moves that have waited long enough. */
+  readonly settled: readonly Spot[];
+  /** Records that not all hosts have acknowledged: they go on by gossip. */
+  readonly unheard: readonly Uint8Array[];
+}
+
+type Hosts = (vni: Vni) => readonly PeerId[];
+
 export class Claims {
-  readonly #pending = new Map<string, Pending>();
+  readonly #hosts: Hosts;
+  readonly #pending = new Map<number, Pending>();
+  readonly #idOf = new Map<string, number>();
   readonly #resend = new Agenda();
+  /** Claims of MACs that nobody held, waiting for others to go with; a network is here for a while after each sending. */
+  readonly #gathered = new Map<Vni, Map<string, Uint8Array>>();
+  readonly #gather = new Agenda();
   /** Moves whose frames an engine holds until the claim has arrived or this time has come. */
   readonly #settle = new Agenda();
   readonly #fresh = new Rate<"all">(FRESH_CLAIMS_PER_S);
+  #id = 0;
 
-  /**
-   * Sends a signed record to `hosts`. False when it is left to gossip: too much is under way, or, for a MAC that nobody held, too much was sent this second.
-   * With `holds` the spot is reported as settled once, by `ack` or `tick`.
-   */
-  send(
-    spot: Spot & { readonly seq: number; readonly record: Uint8Array },
-    hosts: readonly PeerId[],
-    how: { readonly moves: boolean; readonly holds: boolean },
-    now: Millis,
-    out: Outbox,
-  ): boolean {
-    const key = spotKey(spot.vni, spot.mac);
-    this.cancel(spot.vni, spot.mac);
-    if (hosts.length === 0 || this.#pending.size >= CLAIMS_PENDING_MAX) return false;
-    if (!how.moves && !this.#fresh.take("all", now, hosts.length)) return false;
-    this.#pending.set(key, { seq: spot.seq, record: spot.record, unacked: new Set(hosts), resendsLeft: CLAIM_RESENDS });
-    this.#resend.set(key, now + CLAIM_RESEND_MS);
-    if (how.holds) this.#settle.set(key, now + CLAIM_SETTLE_MS);
-    for (const to of hosts) out.controls.push({ to, message: { t: "claim", record: spot.record } });
-    return true;
+  constructor(hosts: Hosts) {
+    this.#hosts = hosts;
   }
 
-  /** True when this was the last acknowledgement a held MAC waited for. */
-  ack(from: PeerId, vni: Vni, mac: Mac, seq: number): boolean {
+  /** Sends the signed record of a MAC that moves. False when it is left to gossip. With `holds` the spot is reported as settled once, by `ack` or `tick`. */
+  move(spot: Spot & { readonly record: Uint8Array }, holds: boolean, now: Millis, out: Outbox): boolean {
+    const key = spotKey(spot.vni, spot.mac);
+    this.cancel(spot.vni, spot.mac);
+    const sent = this.#send(spot.vni, new Map([[key, spot.record]]), this.#hosts(spot.vni), now, out);
+    if (sent && holds) this.#settle.set(key, now + CLAIM_SETTLE_MS);
+    return sent;
+  }
+
+  /** The same of a MAC that nobody held. It waits a moment for others when one was sent just now. */
+  begin(spot: Spot & { readonly record: Uint8Array }, now: Millis, out: Outbox): boolean {
+    const { vni, mac, record } = spot;
     const key = spotKey(vni, mac);
-    const pending = this.#pending.get(key);
-    if (pending === undefined || pending.seq !== seq || !pending.unacked.delete(from)) return false;
-    if (pending.unacked.size > 0) return false;
-    this.#end(key);
-    return this.#settle.delete(key);
+    this.cancel(vni, mac);
+    const gathered = this.#gathered.get(vni);
+    if (gathered !== undefined) {
+      gathered.set(key, record);
+      return true;
+    }
+    this.#gatherFrom(vni, now);
+    return this.#sendFresh(vni, new Map([[key, record]]), now, out);
+  }
+
+  /** The move that settled, when this was the last acknowledgement it waited for. */
+  ack(from: PeerId, id: number): Spot | undefined {
+    const pending = this.#pending.get(id);
+    if (pending === undefined || !pending.unacked.delete(from) || pending.unacked.size > 0) return undefined;
+    this.#end(pending);
+    const [key] = pending.records.keys();
+    return key !== undefined && this.#settle.delete(key) ? spotOf(key) : undefined;
   }
 
   cancel(vni: Vni, mac: Mac): void {
     const key = spotKey(vni, mac);
-    this.#end(key);
+    this.#gathered.get(vni)?.delete(key);
     this.#settle.delete(key);
+    const pending = this.#pending.get(this.#idOf.get(key) ?? 0);
+    this.#idOf.delete(key);
+    if (pending?.records.delete(key) === true && pending.records.size === 0) this.#end(pending);
   }
 
-  /** Resends what is due to those of `hosts` that have not answered, and returns the spots that have waited long enough. */
-  tick(hosts: (vni: Vni) => readonly PeerId[], now: Millis, out: Outbox): Spot[] {
-    for (const key of this.#resend.take(now)) this.#again(key, hosts(spotOf(key).vni), now, out);
-    return this.#settle.take(now).map(spotOf);
+  /** Sends what was gathered, and what is due again to those that have not answered. */
+  tick(now: Millis, out: Outbox): ClaimsDone {
+    const unheard: Uint8Array[] = [];
+    for (const vni of this.#gather.take(now)) unheard.push(...this.#sendGathered(Number(vni) as Vni, now, out));
+    for (const id of this.#resend.take(now)) unheard.push(...this.#again(this.#pending.get(Number(id))!, now, out));
+    return { settled: this.#settle.take(now).map(spotOf), unheard };
   }
 
   deadline(): Deadline | undefined {
+    const gather = this.#gather.next();
     const resend = this.#resend.next();
     const settle = this.#settle.next();
     return earlier(
-      resend === undefined ? undefined : { at: resend, why: "claim resend" },
-      settle === undefined ? undefined : { at: settle, why: "claim settle" },
+      gather === undefined ? undefined : { at: gather, why: "claims gathered" },
+      earlier(
+        resend === undefined ? undefined : { at: resend, why: "claim resend" },
+        settle === undefined ? undefined : { at: settle, why: "claim settle" },
+      ),
     );
   }
 
-  /** Hosts that are no longer of the segment, or dead, are not waited for. */
-  #again(key: string, hosts: readonly PeerId[], now: Millis, out: Outbox): void {
-    const pending = this.#pending.get(key)!;
-    const left = hosts.filter(host => pending.unacked.has(host));
-    if (left.length === 0 || pending.resendsLeft === 0) {
-      this.#end(key);
-      return;
-    }
-    pending.resendsLeft -= 1;
-    this.#resend.set(key, now + CLAIM_RESEND_MS);
-    for (const to of left) out.controls.push({ to, message: { t: "claim", record: pending.record } });
+  #gatherFrom(vni: Vni, now: Millis): void {
+    this.#gathered.set(vni, new Map());
+    this.#gather.set(String(vni), now + CLAIM_GATHER_MS);
   }
 
-  #end(key: string): void {
-    this.#pending.delete(key);
-    this.#resend.delete(key);
+  /** Those that did not leave after all. */
+  #sendGathered(vni: Vni, now: Millis, out: Outbox): Uint8Array[] {
+    const gathered = this.#gathered.get(vni)!;
+    this.#gathered.delete(vni);
+    if (gathered.size === 0) return [];
+    this.#gatherFrom(vni, now);
+    return fitting(gathered).flatMap(records => (this.#sendFresh(vni, records, now, out) ? [] : [...records.values()]));
   }
+
+  /** Too many at once are left to gossip. */
+  #sendFresh(vni: Vni, records: Map<string, Uint8Array>, now: Millis, out: Outbox): boolean {
+    const hosts = this.#hosts(vni);
+    return this.#fresh.take("all", now, hosts.length) && this.#send(vni, records, hosts, now, out);
+  }
+
+  #send(vni: Vni, records: Map<string, Uint8Array>, hosts: readonly PeerId[], now: Millis, out: Outbox): boolean {
+    if (hosts.length === 0 || this.#pending.size >= CLAIMS_PENDING_MAX) return false;
+    this.#id = (this.#id % 0xffff_ffff) + 1;
+    const pending = { id: this.#id, vni, records, unacked: new Set(hosts), sent: 0 };
+    this.#pending.set(pending.id, pending);
+    for (const key of records.keys()) this.#idOf.set(key, pending.id);
+    this.#post(pending, hosts, now, out);
+    return true;
+  }
+
+  #post(pending: Pending, hosts: readonly PeerId[], now: Millis, out: Outbox): void {
+    this.#resend.set(String(pending.id), now + CLAIM_WAITS_MS[pending.sent]!);
+    pending.sent += 1;
+    const message = claim(pending.records, pending.id);
+    for (const to of hosts) out.controls.push({ to, message });
+  }
+
+  /** Hosts that are no longer of the segment, or dead, are not waited for. Returns what was sent often enough. */
+  #again(pending: Pending, now: Millis, out: Outbox): Uint8Array[] {
+    const left = this.#hosts(pending.vni).filter(host => pending.unacked.has(host));
+    if (left.length === 0 || pending.sent === CLAIM_WAITS_MS.length) {
+      this.#end(pending);
+      return [...pending.records.values()];
+    }
+    this.#post(pending, left, now, out);
+    return [];
+  }
+
+  #end(pending: Pending): void {
+    this.#pending.delete(pending.id);
+    this.#resend.delete(String(pending.id));
+    for (const key of pending.records.keys()) if (this.#idOf.get(key) === pending.id) this.#idOf.delete(key);
+  }
+}
+
+function claim(records: ReadonlyMap<string, Uint8Array>, id: number): OverlayMessage {
+  return { t: "claim", records: [...records.values()], id };
+}
+
+/** As many to a message as a datagram holds. */
+function fitting(records: ReadonlyMap<string, Uint8Array>): Map<string, Uint8Array>[] {
+  const messages: Map<string, Uint8Array>[] = [];
+  let last = new Map<string, Uint8Array>();
+  for (const [key, record] of records) {
+    const more = new Map(last).set(key, record);
+    if (last.size === 0) messages.push(last);
+    else if (more.size > CLAIM_RECORDS_MAX || controlLength(claim(more, 0xffff_ffff)) > CONTROL_BYTES_MAX) {
+      last = new Map();
+      messages.push(last);
+    }
+    last.set(key, record);
+  }
+  return messages;
 }

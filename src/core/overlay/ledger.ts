@@ -9,11 +9,26 @@ import type { RecordSource } from "./catalogue.ts";
 export interface Ledger extends RecordSource {
   /** Everyone of whom something is visible in a scope, dead or alive. */
   owners(scope: string): Iterable<PeerId>;
-  /** Publishes this host's next version of a record, signed; `value` undefined withdraws it. Returns the signed record, or undefined when a bound refuses it. */
-  write(scope: string, type: string, key: string, value: Uint8Array | undefined, out: Outbox): Uint8Array | undefined;
+  /**
+   * Writes this host's next version of a record, signed; `value` undefined withdraws it. Returns the signed record, or undefined when a bound refuses it.
+   * A `quiet` one is not handed to gossip.
+   */
+  write(
+    scope: string,
+    type: string,
+    key: string,
+    value: Uint8Array | undefined,
+    out: Outbox,
+    quiet?: "quiet",
+  ): Uint8Array | undefined;
+  /** Hands a record to gossip, unless it has been replaced. */
+  spread(record: Uint8Array, out: Outbox): void;
   /** The signed record that is visible under an owner's key, with the owner's certificate for those who do not know it. */
   signed(owner: PeerId, scope: string, type: string, key: string): SignedBytes | undefined;
-  /** Verifies a foreign record and takes it in if it comes in turn; one that comes too early makes the replica ask for what lies between. undefined when nobody may believe it. */
+  /**
+   * Verifies a foreign record that came straight from somebody, and takes it in if it comes in turn; one that comes too early makes the replica ask for
+   * what lies between. undefined when nobody may believe it. It is not passed on: its owner sees who has it.
+   */
   accept(record: Uint8Array, cert: Uint8Array | undefined, out: Outbox): AcceptedRecord | undefined;
   /** Whether the replica holds an owner's scope up to that version or beyond. */
   covers(owner: PeerId, scope: string, incarnation: number, version: number): boolean;
@@ -46,15 +61,16 @@ export function replicaLedger(replica: Replica): Ledger {
       const record = replica.signed(scope, owner, type, key);
       return record && { record: record.bytes, cert: replica.certificateOf(owner) };
     },
-    write(scope, type, key, value, out) {
-      const written = replica.write(scope, type, key, value, out);
+    write(scope, type, key, value, out, quiet) {
+      const written = replica.write(scope, type, key, value, out, quiet);
       if (written !== undefined || value === undefined) return written?.bytes;
       // Nothing changes when the same value stands already; the record is as good as written.
       const standing = replica.signed(scope, replica.self, type, key);
       return standing !== undefined && equalBytes(standing.value ?? EMPTY, value) ? standing.bytes : undefined;
     },
+    spread: (record, out) => replica.spread(record, out),
     accept(record, cert, out) {
-      const applied = replica.apply(record, out, cert);
+      const applied = replica.apply(record, out, cert, "quiet");
       switch (applied.result) {
         case "applied":
         case "duplicate":

@@ -32,15 +32,19 @@ export const FREEZE_MS = 1_800_000;
 /** MACs whose moves are being counted. When it is full a MAC without a count may not move: a scan of stolen addresses must not outrun the count. */
 export const MOVING_MACS_MAX = 4_096;
 
-/** A claim leaves at once and three times more, until acknowledged: at 10 % loss one in 10,000 needs gossip. */
-export const CLAIM_RESENDS = 3;
-export const CLAIM_RESEND_MS = 50;
+/**
+ * A claim leaves at once and again after each of these waits but the last, until acknowledged: at 10 % loss one in 10,000 is not there after 200 ms. The
+ * later ones are for hosts with whom a session is made first, which takes a second more when its first datagram is lost. Then gossip has it.
+ */
+export const CLAIM_WAITS_MS: readonly number[] = [50, 50, 50, 500, 1_000, 500];
 /** An engine holds a moving MAC's frames for 100 ms; the move is given to it before, acknowledged or not. */
 export const CLAIM_SETTLE_MS = 80;
-/** Claims under way to others: a machine room moving at once. What comes on top travels by gossip alone. */
+/** Messages of claims under way: a machine room moving at once. What comes on top travels by gossip alone. */
 export const CLAIMS_PENDING_MAX = 256;
-/** Direct claims of addresses nobody held, per second over all receivers: a bridge with 1,000 stations that is attached in front of 100 hosts must not storm. Moves are not counted. */
+/** Messages with claims of addresses nobody held, per second over all receivers: a bridge with 1,000 stations that is attached in front of 100 hosts must not storm. Moves are not counted. */
 export const FRESH_CLAIMS_PER_S = 2_000;
+/** After a first claim of an address that nobody held, those that follow are gathered for so long: stations begin to speak together. */
+export const CLAIM_GATHER_MS = 20;
 
 /** The guard asks for a record once per MAC and second. */
 export const ASK_INTERVAL_MS = 1_000;

@@ -51,6 +51,8 @@ export class OwnerTable {
   readonly #ips = new Map<Ip, IpClaim[]>();
   readonly #contested = new Map<Ip, readonly IpClaim[]>();
   readonly #byPeer = new Map<PeerId, Set<Mac>>();
+  /** Counts the changes of what is shown. */
+  revision = 0;
 
   get size(): number {
     return this.#claims.size;
@@ -153,6 +155,7 @@ export class OwnerTable {
   /** Moves a MAC from where it was shown to where it is shown now. */
   #place(mac: Mac, from: Claim | undefined, to: Claim | undefined): void {
     if (from === to) return;
+    this.revision += 1;
     if (from !== undefined) {
       this.#holdOf(from.peer).remove(mac);
       for (const ip of from.ips) this.#unclaimIp(ip, { peer: from.peer, mac });

@@ -23,7 +23,7 @@ import { PINS_FILE, type Pin, Pins } from "./pins.ts";
 import { Rate } from "./rate.ts";
 import { type MacRecord, macRecord, parseRecord, vniOf } from "./records.ts";
 import { OwnedSegment, type SegmentRules } from "./segment.ts";
-import { spotKey, spotOf } from "./spot.ts";
+import { type Spot, spotKey, spotOf } from "./spot.ts";
 
 export type MacEvent = Extract<EngineEvent, { readonly on: `mac.${string}` | "macs.full" }>;
 
@@ -52,12 +52,11 @@ export type PinResult = "pinned" | "later" | "full";
 export class Ownership implements Machine<OverlayMessage> {
   readonly #self: PeerId;
   readonly #ledger: Ledger;
-  readonly #hosts: (vni: Vni) => readonly PeerId[];
   readonly #localMacs: number;
   readonly #segments = new Map<Vni, OwnedSegment>();
   readonly #pins: Pins;
   readonly #moves = new Moves();
-  readonly #claims = new Claims();
+  readonly #claims: Claims;
   readonly #asks: Asks;
   readonly #ahead: Ahead;
   /** MACs this host will not claim again before a time. */
@@ -68,7 +67,7 @@ export class Ownership implements Machine<OverlayMessage> {
   constructor(options: OwnershipOptions) {
     this.#self = options.self;
     this.#ledger = options.ledger;
-    this.#hosts = options.hosts;
+    this.#claims = new Claims(options.hosts);
     this.#localMacs = options.localMacs ?? LOCAL_MACS;
     this.#pins = new Pins(options.pins);
     this.#asks = new Asks(options.rng);
@@ -83,6 +82,13 @@ export class Ownership implements Machine<OverlayMessage> {
       if (open === undefined) this.#open(new OwnedSegment(vni, rules), now, out);
       else open.rules = rules;
     }
+  }
+
+  /** Counts what the plan would show otherwise than before. */
+  get revision(): number {
+    let sum = 0;
+    for (const { table } of this.#segments.values()) sum += table.revision;
+    return sum;
   }
 
   /** The record map of a network: for each MAC its owner, reachable or not. */
@@ -193,15 +199,14 @@ export class Ownership implements Machine<OverlayMessage> {
   }
 
   handle(from: PeerId, message: OverlayMessage, now: Millis, out: Outbox): void {
-    if (!this.#messages.take(from, now)) return;
+    const amount = message.t === "claim" ? message.records.length : 1;
+    if (!this.#messages.take(from, now, amount)) return;
     switch (message.t) {
       case "claim":
-        this.#heard(from, message.record, message.cert, now, out);
+        this.#heardAll(from, message, now, out);
         return;
       case "claim-ack":
-        if (this.#claims.ack(from, message.vni, message.mac, message.seq)) {
-          this.#segments.get(message.vni)?.table.release(message.mac);
-        }
+        this.#release(this.#claims.ack(from, message.id));
         return;
       case "claim-ask": {
         const segment = this.#segments.get(message.vni);
@@ -224,7 +229,9 @@ export class Ownership implements Machine<OverlayMessage> {
   }
 
   tick(now: Millis, out: Outbox): void {
-    for (const { vni, mac } of this.#claims.tick(this.#hosts, now, out)) this.#segments.get(vni)?.table.release(mac);
+    const { settled, unheard } = this.#claims.tick(now, out);
+    for (const spot of settled) this.#release(spot);
+    for (const record of unheard) this.#ledger.spread(record, out);
     for (const { vni, mac, peer } of this.#asks.take(now)) {
       const segment = this.#segments.get(vni);
       if (segment !== undefined && segment.table.owner(mac) === undefined) this.#asks.now(peer, vni, mac, now, out);
@@ -311,12 +318,17 @@ export class Ownership implements Machine<OverlayMessage> {
     else this.#asks.now(peer, segment.vni, mac, now, out);
   }
 
-  /** Writes this host's claim and sends it ahead of gossip. False when the replica refuses the record. */
+  /** The announcement of a move is over: the plan shows the MAC at its owner. */
+  #release(spot: Spot | undefined): void {
+    if (spot !== undefined) this.#segments.get(spot.vni)?.table.release(spot.mac);
+  }
+
+  /** Writes this host's claim and sends it straight to the segment's hosts; gossip has what moves, and what they do not all acknowledge. False when the replica refuses the record. */
   #claim(segment: OwnedSegment, record: MacRecord, now: Millis, out: Outbox): boolean {
     const { vni, table } = segment;
-    const { mac, seq } = record;
+    const { mac } = record;
     const raw = macRecord(vni, record);
-    const signed = this.#ledger.write(raw.scope, raw.type, raw.key, raw.value, out);
+    const signed = this.#ledger.write(raw.scope, raw.type, raw.key, raw.value, out, "quiet");
     if (signed === undefined) {
       this.#full(segment, out);
       return false;
@@ -326,29 +338,43 @@ export class Ownership implements Machine<OverlayMessage> {
     this.#frozen.delete(spotKey(vni, mac));
     segment.noteDuplicate(this.#self, mac, undefined);
     // A container starts with nothing held; a station that moved has frames waiting in the engine, which must not overtake the claim.
-    const how = { moves, holds: moves && record.kind === "seen" };
-    const isSent = this.#claims.send({ vni, mac, seq, record: signed }, this.#hosts(vni), how, now, out);
-    if (isSent && how.holds) table.hold(mac);
+    const holds = moves && record.kind === "seen";
+    const spot = { vni, mac, record: signed };
+    const isSent = moves ? this.#claims.move(spot, holds, now, out) : this.#claims.begin(spot, now, out);
+    if (moves || !isSent) this.#ledger.spread(signed, out);
+    if (isSent && holds) table.hold(mac);
     else table.release(mac);
     this.#changed(segment, table.set(this.#self, record), now, out);
     return true;
   }
 
-  /** A claim on the direct way. It is acknowledged even when it loses: it has arrived. */
-  #heard(from: PeerId, bytes: Uint8Array, cert: Uint8Array | undefined, now: Millis, out: Outbox): void {
+  /** Claims on the direct way. They are acknowledged even when they lose: they have arrived. */
+  #heardAll(
+    from: PeerId,
+    { records, cert, id }: Extract<OverlayMessage, { t: "claim" }>,
+    now: Millis,
+    out: Outbox,
+  ): void {
+    const used = records.filter(record => this.#heard(from, record, cert, now, out));
+    if (id !== undefined && used.length === records.length)
+      out.controls.push({ to: from, message: { t: "claim-ack", id } });
+  }
+
+  /** False when nobody may believe it, or it is not for this host. */
+  #heard(from: PeerId, bytes: Uint8Array, cert: Uint8Array | undefined, now: Millis, out: Outbox): boolean {
     const accepted = this.#ledger.accept(bytes, cert, out);
-    if (accepted === undefined || accepted.owner === this.#self) return;
+    if (accepted === undefined || accepted.owner === this.#self) return false;
     const vni = vniOf(accepted.scope);
     const segment = vni === undefined ? undefined : this.#segments.get(vni);
     const record = segment === undefined ? undefined : macOf(accepted);
-    if (segment === undefined || record === undefined) return;
-    const { mac, seq } = record;
-    out.controls.push({ to: from, message: { t: "claim-ack", vni: segment.vni, mac, seq } });
+    if (segment === undefined || record === undefined) return false;
+    const { mac } = record;
     if (this.#ahead.add(segment.vni, mac, accepted, now)) this.#put(segment, accepted.owner, mac, record, now, out);
     const owner = segment.table.owner(mac);
     if (owner !== undefined && owner.peer !== accepted.owner && beats(owner, { ...record, peer: accepted.owner })) {
       this.#tell(from, segment, mac, out);
     }
+    return true;
   }
 
   /** Sends the owner's own record: whoever has it can check it, whoever passes it on. */
@@ -491,7 +517,7 @@ function macOf(accepted: AcceptedRecord): MacRecord | undefined {
 /** The certificate goes along where both fit one datagram; a receiver that knows the owner needs none. */
 function claimMessage(signed: SignedBytes): OverlayMessage {
   const { record, cert } = signed;
-  const plain = { t: "claim", record } as const;
+  const plain = { t: "claim", records: [record] } as const;
   if (cert === undefined) return plain;
   const whole = { ...plain, cert };
   return controlLength(whole) <= CONTROL_BYTES_MAX ? whole : plain;

@@ -77,10 +77,9 @@ export class OwnRecords {
   /** Writes or, with an undefined value, deletes. Nothing happens when nothing would change; undefined then and when there is no room. */
   write(
     scope: ScopeState,
-    type: string,
-    key: string,
-    value: Uint8Array | undefined,
+    { type, key, value }: Pick<RecordFields, "type" | "key" | "value">,
     out: Outbox,
+    quiet?: "quiet",
   ): SignedRecord | undefined {
     if (type === LEFT_TYPE || type === CLEAR_TYPE) throw new RangeError(`"${type}" is not a type to write`);
     const set = scope.ensure(this.#options.self);
@@ -89,7 +88,7 @@ export class OwnRecords {
       return undefined;
     if (this.#left || !this.#hasRoom(set, type, key, out)) return undefined;
     const full = set.size >= OWNER_SCOPE_RECORDS_MAX && set.get(type, key) === undefined;
-    return this.#publish(scope, { type, key, value, ...(full ? { gc: set.version } : {}) }, out);
+    return this.#publish(scope, { type, key, value, ...(full ? { gc: set.version } : {}) }, out, quiet);
   }
 
   /** States that nothing older of ours counts in this scope. */
@@ -183,7 +182,7 @@ export class OwnRecords {
     if (last !== undefined) publishFresh(last, out);
   }
 
-  #publish(scope: ScopeState, content: Slot, out: Outbox): SignedRecord | undefined {
+  #publish(scope: ScopeState, content: Slot, out: Outbox, quiet?: "quiet"): SignedRecord | undefined {
     const set = scope.ensure(this.#options.self);
     if (set.incarnation === this.#incarnation && set.version >= VERSION_RECORD_MAX) {
       this.#moveTo = Math.max(this.#moveTo, this.#incarnation + 1);
@@ -194,7 +193,7 @@ export class OwnRecords {
     if (typeof change === "string") throw new Error(`own record refused: ${change}`);
     scope.refresh(set);
     publishChange(set, change, true, out);
-    publishFresh(record, out);
+    if (quiet === undefined) publishFresh(record, out);
     return record;
   }
 

@@ -156,7 +156,7 @@ export class Replica {
 
   /**
    * Writes an own record, or deletes it with an undefined value. Returns it, or undefined when nothing changes, the scope is not held,
-   * this host has left, or there is no room (event `limit`). Throws RangeError for names or values that no record can hold.
+   * this host has left, or there is no room (event `limit`). Throws RangeError for names or values that no record can hold. A `quiet` one is not handed to gossip.
    */
   write(
     scope: string,
@@ -164,9 +164,10 @@ export class Replica {
     key: string,
     value: Uint8Array | undefined,
     out: Outbox,
+    quiet?: "quiet",
   ): SignedRecord | undefined {
     const state = this.#scopes.get(scope);
-    return state && this.#own.write(state, type, key, value, out);
+    return state && this.#own.write(state, { type, key, value }, out, quiet);
   }
 
   /** Says farewell: every member drops all of this host's records. Nothing can be written afterwards. */
@@ -205,8 +206,8 @@ export class Replica {
 
   // others' records
 
-  /** Takes one record as it travels, from a rumor or a claim; `certificate` is the owner's where it came along. Never throws. */
-  apply(bytes: Uint8Array, out: Outbox, certificate?: Uint8Array): ApplyResult {
+  /** Takes one record as it travels, from a rumor or, `quiet`, from a claim, and passes on what is news; `certificate` is the owner's where it came along. Never throws. */
+  apply(bytes: Uint8Array, out: Outbox, certificate?: Uint8Array, quiet?: "quiet"): ApplyResult {
     const record = parseRecord(this.crypto, bytes);
     if (record === undefined || !hasPlainMeaning(record)) return { result: "refused", why: "malformed" };
     if (record.owner === this.self) return this.#hearOwn(record, out);
@@ -216,7 +217,8 @@ export class Replica {
     const set = state.owners.get(record.owner);
     const held = set?.at(record.incarnation, record.version);
     if (set !== undefined && held !== undefined && equalBytes(held.tag, record.tag)) {
-      if (set.hears(held)) publishFresh(held, out);
+      // What the cluster pulls from each other is no news to it; a network's records may have come as claims, which nobody passes on.
+      if (quiet === undefined && set.scope !== "" && set.hears(held)) publishFresh(held, out);
       return { result: compareStates(held, set) > 0 ? "early" : "duplicate", record: held };
     }
     const farewell = record.type === LEFT_TYPE;
@@ -226,7 +228,7 @@ export class Replica {
     if (verdict !== undefined) return verdict;
     if (farewell) return this.#farewell(record, out);
     if (held !== undefined) return this.#equivocation(state, held, record, out);
-    return this.#take(state, record, out);
+    return this.#take(state, record, quiet, out);
   }
 
   /** Takes an owner's set, or what follows the held version, as a pull brought it: verified records in version order, all or nothing. */
@@ -338,22 +340,24 @@ export class Replica {
     return verdict === "unknown-owner" ? { result: verdict, record } : { result: "refused", why: verdict };
   }
 
-  #take(state: ScopeState, record: SignedRecord, out: Outbox): ApplyResult {
+  #take(state: ScopeState, record: SignedRecord, quiet: "quiet" | undefined, out: Outbox): ApplyResult {
     const added = growth(state.owners.get(record.owner), { reset: false, records: [record] });
     if (!this.#hasRoom(state, record.owner, added, out)) return { result: "refused", why: "limit" };
     const set = state.ensure(record.owner);
-    if (!set.isNext(record)) return this.#early(set, record, false, out);
+    if (!set.isNext(record)) return this.#early(set, record, false, quiet, out);
     const change = set.accept(record);
     if (change === "limit") return { result: "refused", why: "limit" };
-    if (change === "bad-set") return this.#early(set, record, true, out);
-    set.hears(record);
-    publishFresh(record, out);
+    if (change === "bad-set") return this.#early(set, record, true, quiet, out);
+    if (quiet === undefined) {
+      set.hears(record);
+      publishFresh(record, out);
+    }
     this.#changed(state, set, change, out);
     return { result: "applied", record };
   }
 
-  #early(set: OwnerSet, record: SignedRecord, whole: boolean, out: Outbox): ApplyResult {
-    if (set.hears(record)) publishFresh(record, out);
+  #early(set: OwnerSet, record: SignedRecord, whole: boolean, quiet: "quiet" | undefined, out: Outbox): ApplyResult {
+    if (quiet === undefined && set.hears(record)) publishFresh(record, out);
     if (!whole) set.wait(record);
     const { scope, owner, incarnation, version } = record;
     const gap: Gap = { scope, owner, incarnation, version, whole };

@@ -7,6 +7,8 @@ import { Claims } from "../../../src/core/overlay/claims.ts";
 import {
   AHEAD_MAX,
   AHEAD_MS,
+  CLAIM_GATHER_MS,
+  CLAIM_WAITS_MS,
   CLAIMS_PENDING_MAX,
   MOVES_MAX,
   MOVES_WINDOW_MS,
@@ -15,8 +17,10 @@ import {
 import { Moves } from "../../../src/core/overlay/moves.ts";
 import { Pins, parsePins } from "../../../src/core/overlay/pins.ts";
 import { Rate } from "../../../src/core/overlay/rate.ts";
+import { encodeControl } from "../../../src/wire/control.ts";
 import type { Ip } from "../../../src/wire/ids.ts";
 import { macFromNumber } from "../../../src/wire/ids.ts";
+import { CONTROL_BYTES_MAX } from "../../../src/wire/protocol.ts";
 import { MAC_A, peer, VNI } from "./kit.ts";
 
 describe("an agenda", () => {
@@ -73,19 +77,50 @@ describe("bounds", () => {
   });
 
   test("no more claims are under way than there is room for", () => {
-    const claims = new Claims();
+    const claims = new Claims(() => [peer(1)]);
     const out = new Outbox();
     const send = (i: number) =>
-      claims.send(
-        { vni: VNI, mac: macFromNumber(i), seq: 1, record: new Uint8Array(1) },
-        [peer(1)],
-        { moves: true, holds: true },
-        0,
-        out,
-      );
+      claims.move({ vni: VNI, mac: macFromNumber(i), record: new Uint8Array(1) }, true, 0, out);
     for (let i = 0; i < CLAIMS_PENDING_MAX; i++) expect(send(i)).toBe(true);
     expect(send(CLAIMS_PENDING_MAX)).toBe(false);
     expect(out.controls).toHaveLength(CLAIMS_PENDING_MAX);
+  });
+
+  test("claims of MACs that nobody held go together, as many as a datagram holds, and one acknowledgement ends them all", () => {
+    const claims = new Claims(() => [peer(1)]);
+    const spot = (i: number, length: number) => ({ vni: VNI, mac: macFromNumber(i), record: new Uint8Array(length) });
+    const first = new Outbox();
+    expect(claims.begin(spot(0, 150), 0, first)).toBe(true);
+    expect(first.controls).toHaveLength(1);
+    const later = new Outbox();
+    for (let i = 1; i <= 10; i++) expect(claims.begin(spot(i, 150), 5, later)).toBe(true);
+    for (let i = 11; i <= 30; i++) expect(claims.begin(spot(i, 114), 5, later)).toBe(true);
+    claims.cancel(VNI, macFromNumber(1));
+    expect(later.controls).toEqual([]);
+    claims.tick(CLAIM_GATHER_MS, later);
+    const sent = later.controls.map(({ message }) => encodeControl(message));
+    expect(sent.every(({ length }) => length <= CONTROL_BYTES_MAX)).toBe(true);
+    expect(later.controls.map(({ message }) => (message.t === "claim" ? message.records.length : 0))).toEqual([
+      7, 8, 9, 5,
+    ]);
+    for (const { message } of [...first.controls, ...later.controls])
+      if (message.t === "claim") claims.ack(peer(1), message.id!);
+    expect(claims.tick(2 * CLAIM_GATHER_MS, later)).toEqual({ settled: [], unheard: [] });
+    expect(claims.deadline()).toBeUndefined();
+  });
+
+  test("what a host does not acknowledge is given back for gossip", () => {
+    const claims = new Claims(() => [peer(1), peer(2)]);
+    const out = new Outbox();
+    const record = new Uint8Array(150);
+    claims.begin({ vni: VNI, mac: MAC_A, record }, 0, out);
+    claims.ack(peer(1), 1);
+    const unheard: Uint8Array[] = [];
+    for (let at = claims.deadline()?.at; at !== undefined; at = claims.deadline()?.at)
+      unheard.push(...claims.tick(at, out).unheard);
+    expect(unheard).toEqual([record]);
+    expect(out.controls).toHaveLength(2 + CLAIM_WAITS_MS.length - 1);
+    expect(claims.deadline()).toBeUndefined();
   });
 
   test("claims ahead of the replica are kept while they are ahead, the newest of one owner, and no more than there is room for", () => {
@@ -94,6 +129,7 @@ describe("bounds", () => {
       owners: () => [],
       records: () => [],
       write: () => undefined,
+      spread: () => undefined,
       signed: () => undefined,
       accept: () => undefined,
       covers: (_owner, _scope, _incarnation, version) => version <= held,

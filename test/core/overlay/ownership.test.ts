@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { FREEZE_MS, MOVES_MAX, SEQUENCE_MAX } from "../../../src/core/overlay/limits.ts";
+import { CLAIM_GATHER_MS, FREEZE_MS, MOVES_MAX, SEQUENCE_MAX } from "../../../src/core/overlay/limits.ts";
 import { PINS_FILE, parsePins } from "../../../src/core/overlay/pins.ts";
 import { macRecord, scopeOf } from "../../../src/core/overlay/records.ts";
 import type { Ip, Mac } from "../../../src/wire/ids.ts";
@@ -44,7 +44,7 @@ describe("claims by traffic", () => {
     // A write that host 1 never hears of leaves a gap before the claim.
     lab.loses = () => true;
     lab.traffic(lab.host(1), MAC_B);
-    lab.advance(1_000);
+    lab.advance(3_000);
     lab.loses = () => false;
     lab.traffic(lab.host(1), MAC_A);
     expect(lab.agreed(MAC_A)).toEqual({ index: 1, seq: 2, kind: "seen" });
@@ -66,7 +66,7 @@ describe("claims by traffic", () => {
       for (const notice of out.notices) if (notice.kind === "record.scoped") withdrawal = notice.record.slice();
     });
     lab.traffic(there, MAC_B);
-    lab.advance(1_000);
+    lab.advance(3_000);
     lab.loses = () => false;
     lab.traffic(there, MAC_A);
     lab.run(here, out => expect(here.replica.apply(withdrawal, out).result).toBe("applied"));
@@ -80,7 +80,7 @@ describe("claims by traffic", () => {
     lab.gossips = false;
     lab.loses = () => true;
     lab.traffic(lab.host(1), MAC_B);
-    lab.advance(1_000);
+    lab.advance(3_000);
     lab.loses = () => false;
     lab.traffic(lab.host(1), MAC_A);
     expect(lab.host(0).ownership.owners(VNI).get(MAC_A)?.peer).toBe(lab.host(1).id);
@@ -112,24 +112,23 @@ describe("claims by traffic", () => {
     lab.advance(1_000);
     lab.loses = (_, __, message) => message.t === "claim-ack";
     lab.traffic(lab.host(1), MAC_A);
-    const ack = (seq: number) =>
-      lab.run(lab.host(1), out =>
-        lab.host(1).ownership.handle(lab.host(0).id, { t: "claim-ack", vni: VNI, mac: MAC_A, seq }, lab.now, out),
-      );
-    ack(1);
+    const [sent] = lab.host(1).sent.flatMap(({ message }) => (message.t === "claim" ? [message.id!] : []));
+    const ack = (id: number) =>
+      lab.run(lab.host(1), out => lab.host(1).ownership.handle(lab.host(0).id, { t: "claim-ack", id }, lab.now, out));
+    ack(sent! - 1);
     expect(shownAt(lab, lab.host(1), MAC_A)).toBe(0);
-    ack(2);
+    ack(sent!);
     expect(shownAt(lab, lab.host(1), MAC_A)).toBe(1);
   });
 
-  test("a claim is resent three times, only to those that have not acknowledged, and then left to gossip", () => {
+  test("a claim is resent five times, only to those that have not acknowledged, and then left to gossip", () => {
     const lab = new Lab({ hosts: 3 });
     lab.gossips = false;
     lab.loses = (from, to, message) => message.t === "claim" && from === 0 && to === 2;
     lab.traffic(lab.host(0), MAC_A);
     expect(claimsOf(lab.host(0))).toBe(2);
     lab.advance(10_000);
-    expect(claimsOf(lab.host(0))).toBe(2 + 3);
+    expect(claimsOf(lab.host(0))).toBe(2 + 5);
     expect(lab.host(0).ownership.deadline()).toBeUndefined();
   });
 
@@ -143,6 +142,7 @@ describe("claims by traffic", () => {
   test("more MACs than a bridge may have are not claimed, and the operator hears of it once", () => {
     const lab = new Lab({ hosts: 2, localMacs: 3 });
     for (let i = 1; i <= 6; i++) lab.traffic(lab.host(0), macOf(i));
+    lab.advance(CLAIM_GATHER_MS);
     expect(lab.host(1).ownership.owners(VNI).size).toBe(3);
     expect(lab.codes(lab.host(0))).toEqual(["macs.full"]);
   });
@@ -241,14 +241,15 @@ describe("the guard's questions", () => {
   test("forged and altered claims are neither believed nor acknowledged", () => {
     const lab = new Lab({ hosts: 2 });
     lab.traffic(lab.host(1), MAC_A);
-    const { record } = lab.host(1).sent[0]!.message as { record: Uint8Array };
+    const { records, id } = lab.host(1).sent[0]!.message as unknown as { records: [Uint8Array]; id: number };
+    const [record] = records;
     const fresh = new Lab({ hosts: 2 });
     fc.assert(
       fc.property(fc.nat(record.length - 1), fc.integer({ min: 1, max: 255 }), (at, flip) => {
         const bad = record.slice();
         bad[at]! ^= flip;
         fresh.run(fresh.host(0), out => {
-          fresh.host(0).ownership.handle(fresh.host(1).id, { t: "claim", record: bad }, fresh.now, out);
+          fresh.host(0).ownership.handle(fresh.host(1).id, { t: "claim", records: [bad], id }, fresh.now, out);
           expect(out.controls).toEqual([]);
         });
         fresh.now += 1_000;
@@ -354,6 +355,7 @@ describe("pinned MACs", () => {
     lab.run(lab.host(1), out => void lab.host(1).ownership.pin(VNI, MAC_B, { ips: [ip] }, lab.now, out));
     expect(answered(lab.host(2))).toEqual([[ip, MAC_B]]);
     expect(lab.codes(lab.host(2))).toEqual([]);
+    lab.advance(CLAIM_GATHER_MS);
     lab.run(lab.host(0), out => void lab.host(0).ownership.pin(VNI, MAC_A, { ips: [ip] }, lab.now, out));
     expect(answered(lab.host(2))).toEqual([]);
     expect([...lab.host(2).ownership.contested(VNI).keys()]).toEqual([ip]);

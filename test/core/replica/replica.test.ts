@@ -77,6 +77,19 @@ test("each record is passed on once, whatever order copies of it come in", () =>
   expect(passed.length).toBe(3);
 });
 
+test("what came with a pull is not passed on when a rumor repeats it, and a network's claim is when it comes as a rumor too", () => {
+  const [a, b] = [host(alice), host()];
+  for (const each of [a, b]) each.replica.holdScope("9");
+  const pulled = write(a, "k", "1");
+  run(out => b.replica.commit("", alice.id, { incarnation: 1, reset: true, records: [pulled] }, out));
+  expect(apply(b, pulled).notices.filter(notice => notice.kind === "record.fresh")).toEqual([]);
+  const claim = run(out => a.replica.write("9", "note", "k", utf8("1"), out)).result!;
+  const straight = run(out => b.replica.apply(claim.bytes, out, undefined, "quiet"));
+  expect(straight.result.result).toBe("applied");
+  expect(straight.notices.filter(notice => notice.kind === "record.scoped")).toEqual([]);
+  expect(apply(b, claim).notices.filter(notice => notice.kind === "record.scoped")).toHaveLength(1);
+});
+
 test("a forged or foreign signature never counts", () => {
   const b = host();
   const record = forge(alice);
