@@ -1,8 +1,9 @@
 /** What must be equal on all hosts once faults have stopped: member states, records, owner maps, flood lists, engine tables. */
 
 import type { Member } from "../../src/core/member.ts";
+import type { Owner } from "../../src/core/overlay/ownership.ts";
 import { toHex } from "../../src/wire/bytes.ts";
-import type { PeerId, Vni } from "../../src/wire/ids.ts";
+import type { Mac, PeerId, Vni } from "../../src/wire/ids.ts";
 import type { SimHost } from "./host.ts";
 import type { World } from "./world.ts";
 
@@ -72,13 +73,13 @@ function networksDiffer(views: readonly View[]): string | undefined {
 
 function networkDiffers(vni: Vni, attached: readonly View[]): string | undefined {
   const [first] = attached;
-  const owners = ownersOf(first!, vni);
+  const owners = first!.member.ownership.owners(vni);
   const all = attached.map(({ member }) => member.self).sort();
   for (const view of attached) {
     const { host, member } = view;
     if (toHex(member.replica.hash(String(vni))!) !== toHex(first!.member.replica.hash(String(vni))!))
       return `hosts ${first!.host.index} and ${host.index} differ in the records of network ${vni}`;
-    if (ownersOf(view, vni) !== owners)
+    if (!sameOwners(member.ownership.owners(vni), owners))
       return `hosts ${first!.host.index} and ${host.index} differ in owners of ${vni}`;
     const segment = host.process?.shadow.segments.get(vni);
     if (segment === undefined) return `host ${host.index} does not carry network ${vni}`;
@@ -118,9 +119,13 @@ function isFrozen(member: Member, vni: Vni, mac: string): boolean {
   return [...member.ownership.duplicates(vni).keys()].some(each => each === mac);
 }
 
-function ownersOf({ member }: View, vni: Vni): string {
-  const owners = [...member.ownership.owners(vni)].map(([mac, { peer, seq, kind }]) => `${mac} ${peer} ${seq} ${kind}`);
-  return owners.sort().join("\n");
+function sameOwners(a: ReadonlyMap<Mac, Owner>, b: ReadonlyMap<Mac, Owner>): boolean {
+  if (a.size !== b.size) return false;
+  for (const [mac, { peer, seq, kind }] of a) {
+    const other = b.get(mac);
+    if (other?.peer !== peer || other.seq !== seq || other.kind !== kind) return false;
+  }
+  return true;
 }
 
 function name(world: World, peer: PeerId): string {

@@ -29,6 +29,7 @@ export interface Site {
 /** Delivery in order of sending takes at least this long once more for a copy. */
 const COPY_MS = 30;
 const CAPTURED_MAX = 64;
+const HOSTS_MAX = 65_536;
 
 export class Network {
   weather: Weather = FAIR;
@@ -37,8 +38,8 @@ export class Network {
   readonly #random: Random;
   readonly #sites = new Map<Endpoint, Site>();
   readonly #nats = new Map<string, Nat>();
-  /** "a>b" is cut while its count is above 0. */
-  readonly #cuts = new Map<string, number>();
+  /** A path is cut while its count is above 0. */
+  readonly #cuts = new Map<number, number>();
   /** Datagrams that an eavesdropper kept. */
   readonly #captured: { readonly from: Endpoint; readonly to: Endpoint; readonly bytes: Uint8Array }[] = [];
 
@@ -59,12 +60,12 @@ export class Network {
 
   /** Cuts one direction; several cuts add up. */
   cut(from: number, to: number): void {
-    const path = `${from}>${to}`;
+    const path = pathOf(from, to);
     this.#cuts.set(path, (this.#cuts.get(path) ?? 0) + 1);
   }
 
   mend(from: number, to: number): void {
-    const path = `${from}>${to}`;
+    const path = pathOf(from, to);
     const left = (this.#cuts.get(path) ?? 0) - 1;
     if (left > 0) this.#cuts.set(path, left);
     else this.#cuts.delete(path);
@@ -75,7 +76,7 @@ export class Network {
   }
 
   isCut(from: number, to: number): boolean {
-    return this.#cuts.size > 0 && (this.#cuts.has(`${from}>${to}`) || this.#cuts.has(`${to}>${from}`));
+    return this.#cuts.size > 0 && (this.#cuts.has(pathOf(from, to)) || this.#cuts.has(pathOf(to, from)));
   }
 
   send(site: Site, to: Endpoint, bytes: Uint8Array): void {
@@ -85,7 +86,7 @@ export class Network {
     if (this.#random.chance(weather.loss)) return;
     this.#capture(from, to, bytes);
     const target = this.#route(to, from);
-    if (target === undefined || (this.#cuts.size > 0 && this.#cuts.has(`${site.index}>${target.index}`))) return;
+    if (target === undefined || (this.#cuts.size > 0 && this.#cuts.has(pathOf(site.index, target.index)))) return;
     const copies = this.#random.chance(weather.duplication) ? 2 : 1;
     for (let copy = 0; copy < copies; copy++) this.#carry(from, to, bytes, copy * this.#random.between(0, COPY_MS));
   }
@@ -127,6 +128,11 @@ export class Network {
     if (this.#captured.length < CAPTURED_MAX) this.#captured.push({ from, to, bytes });
     else if ((this.sent & 15) === 0) this.#captured[this.#random.below(CAPTURED_MAX)] = { from, to, bytes };
   }
+}
+
+/** Both hosts in one number. */
+function pathOf(from: number, to: number): number {
+  return from * HOSTS_MAX + to;
 }
 
 /** Mappings die after this much silence: the shortest that RFC 4787 REQ-5 allows with a reason. */

@@ -9,10 +9,11 @@ import { EventBuffer } from "../../src/engine/portable/events.ts";
 import { KeyRegistry } from "../../src/engine/portable/keys.ts";
 import type { KeyLimits } from "../../src/engine/portable/shared.ts";
 import { Switch } from "../../src/engine/portable/switch.ts";
-import { getU32, getU56 } from "../../src/wire/bytes.ts";
-import { encodeControl } from "../../src/wire/control.ts";
+import { EMPTY, getU32, getU56 } from "../../src/wire/bytes.ts";
+import type { ControlMessage } from "../../src/wire/control.ts";
 import type { Endpoint, PeerId, Vni } from "../../src/wire/ids.ts";
 import { TYPE } from "../../src/wire/protocol.ts";
+import { readControl, writeControl } from "./controls.ts";
 import type { Random } from "./random.ts";
 import type { Scheduler } from "./scheduler.ts";
 import { Shadow } from "./shadow.ts";
@@ -88,6 +89,7 @@ export class Process {
       engine,
       version: "0.0.0",
       localMacs: 1_024,
+      decode: readControl,
     });
     this.#switch = this.#makeSwitch();
     this.#events = new EventBuffer(() => this.#switch.report());
@@ -225,8 +227,19 @@ export class Process {
     if (!this.#write(out)) return;
     this.#apply(out.commands);
     for (const { to, bytes } of out.handshakes) this.#switch.handshake(to, bytes, this.#out);
-    for (const { to, message } of out.controls) this.#switch.control(to, encodeControl(message), this.#now, this.#out);
+    this.#sendControls(out);
     for (const notice of out.notices) this.#options.outside.notice(notice);
+  }
+
+  /** What goes to many is encoded once. */
+  #sendControls(out: Outbox): void {
+    let last: ControlMessage | undefined;
+    let body = EMPTY;
+    for (const { to, message } of out.controls) {
+      if (message !== last) body = writeControl(message);
+      last = message;
+      this.#switch.control(to, body, this.#now, this.#out);
+    }
   }
 
   /** False when the power failed meanwhile. */

@@ -19,6 +19,7 @@ const DOWN_MS = [1_000, 8_000] as const;
 const FAULTS_END_MS = 48_000;
 const BOUND_MS = 10_000;
 const RUN_MS = 60_000;
+const SAY_MS = 4_000;
 
 export function scale(seed: number, hosts: number): boolean {
   const start = performance.now();
@@ -40,7 +41,7 @@ export function scale(seed: number, hosts: number): boolean {
       `${(world.clock.now / 1_000).toFixed(0)} s: ${what} (${seconds} s, ${memory} GiB, ${world.network.sent} datagrams)`,
     );
   };
-  for (let at = 2_000; at <= FAULTS_END_MS; at += 2_000) {
+  for (let at = SAY_MS; at <= FAULTS_END_MS; at += SAY_MS) {
     world.clock.runTo(at);
     say(difference(world) ?? "equal views");
   }

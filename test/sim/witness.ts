@@ -56,7 +56,7 @@ export class Witness {
       x25519Public: key => this.#x25519Public(key),
       x25519: (key, other) => this.#x25519(key, other),
       sign: (seed, message) => this.#sign(seed, message),
-      verify: (key, message, signature) => this.#verify(key, message, signature),
+      verify: this.#verify,
       aead: (cipher, key) => this.#aead(cipher, key, eyes),
     };
   }
@@ -90,7 +90,8 @@ export class Witness {
     return signature;
   }
 
-  #verify(publicKey: Uint8Array, message: Uint8Array, signature: Uint8Array): boolean {
+  /** One function for all hosts: what remembers whom it has checked for whom shares that too. */
+  readonly #verify = (publicKey: Uint8Array, message: Uint8Array, signature: Uint8Array): boolean => {
     const known = this.#verified.get(name(signature));
     if (known !== undefined && equalBytes(known.publicKey, publicKey) && equalBytes(known.message, message)) {
       return known.good;
@@ -98,7 +99,7 @@ export class Witness {
     const good = this.base.verify(publicKey, message, signature);
     remember(this.#verified, name(signature), { publicKey: publicKey.slice(), message: message.slice(), good });
     return good;
-  }
+  };
 
   /** Two ends and two lives that seal under one key share what was seen. */
   #noncesOf(id: string, first: Uint8Array): Nonces {
