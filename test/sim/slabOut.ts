@@ -24,11 +24,6 @@ export class SlabOut extends SwitchOut {
     used += length;
     return slab.subarray(used - length, used);
   }
-
-  /** A block is never used again. */
-  override keep(bytes: Uint8Array): Uint8Array {
-    return bytes;
-  }
 }
 
 function makeSlab(): Uint8Array {
