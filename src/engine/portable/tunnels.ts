@@ -31,8 +31,6 @@ export class Tunnels {
   readonly #shared: Shared;
   readonly #peers = new Map<PeerId, Peer>();
   readonly #sessions = new Map<SessionIndex, Session>();
-  /** Peers with a session or frames that wait for one: of a thousand known hosts, those that a tick has to look at. */
-  readonly #busy = new Set<Peer>();
   #serial = 0;
   #sweepAt: number | undefined;
 
@@ -72,7 +70,6 @@ export class Tunnels {
     if (!this.#shared.keys.admit(toHex(this.#shared.crypto.hash(KEY_LABEL, keys.sealKey)))) return;
     const session = new Session(peer, keys, this.#shared, this.#serial++, now);
     peer.sessions.push(session);
-    this.#busy.add(peer);
     this.#sessions.set(session.local, session);
     this.#shared.agenda.arm(now + REJECT_MS, "session-expiry");
     if (session.confirmed) this.#use(session, keys.endpoint, now, out);
@@ -137,7 +134,7 @@ export class Tunnels {
 
   tick(now: number, out: SwitchOut, isReferred: (peer: Peer) => boolean): void {
     for (const session of this.#sessions.values()) this.#expire(session, now);
-    for (const peer of this.#busy) this.#tickPeer(peer, now, out);
+    for (const peer of this.#peers.values()) this.#tickPeer(peer, now, out);
     this.#sweep(now, isReferred);
   }
 
@@ -212,7 +209,6 @@ export class Tunnels {
       this.#shared.drop(peer.endpoint === undefined ? "no-path" : "no-session", peer);
       return;
     }
-    this.#busy.add(peer);
     peer.waiting.push({ vni, frame: { ...frame, bytes: frame.bytes.slice() }, until: now + WAITING_MS });
     this.#shared.agenda.arm(now + WAITING_MS, "waiting-frames");
   }
@@ -268,7 +264,6 @@ export class Tunnels {
     const session = peer.sealing(now);
     if (session === undefined) {
       this.#quiet(peer);
-      if (peer.sessions.length === 0 && peer.waiting.length === 0) this.#busy.delete(peer);
       return;
     }
     this.#checkSilence(peer, now, out);
