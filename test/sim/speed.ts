@@ -14,8 +14,8 @@ const SETTLE_MS = 30_000;
 const IDLE_MS = 3_600_000;
 const BUSY_MINUTES = 20;
 const BUSY_FRAMES = 20;
-/** A fault of any kind every 20 s on average: each host has its share every seven minutes. The worlds of the smoke run have far more. */
-const BUSY_FAULT_MS = 16_000;
+/** A fault of any kind every five seconds on average; the worlds of the smoke run have up to ten times as many. */
+const BUSY_FAULT_MS = 4_000;
 const YARDSTICK_MB = 200;
 
 export function idle(crypto: Crypto, seed: number): boolean {

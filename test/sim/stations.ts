@@ -11,8 +11,6 @@ import type { World } from "./world.ts";
 /** Shares of what a station says that go to everybody, and that ask for an address. */
 const BROADCASTS = 0.01;
 const QUESTIONS = 0.01;
-/** Share of what a station says that it says to anybody, also to who is not there; the rest goes to those who can answer. */
-const ANYBODY = 0.05;
 
 export interface Station {
   readonly mac: Mac;
@@ -24,11 +22,6 @@ export interface Station {
   doubtful: boolean;
   /** An operator pinned it to its host. */
   pinned: boolean;
-}
-
-/** Plugged into a network that its running host carries: who is not answers nobody, and is not talked to for long. */
-function isThere({ host, network }: Station): boolean {
-  return host.up && host.wants.has(network);
 }
 
 export class Stations {
@@ -79,10 +72,7 @@ export class Stations {
 
   /** Something a station says now and then. */
   chat(station: Station): void {
-    const toAnybody = this.#random.chance(ANYBODY);
-    const others = this.all.filter(
-      other => other.network === station.network && other !== station && (toAnybody || isThere(other)),
-    );
+    const others = this.all.filter(other => other.network === station.network && other !== station);
     const kind = this.#random.unit();
     if (others.length === 0 || kind < BROADCASTS) this.send(station, "all");
     else if (kind < BROADCASTS + QUESTIONS) this.arp(station, this.#random.pick(others));
