@@ -81,10 +81,7 @@ function crash(stage: Stage): void {
 /** Between two files of one change, or after the change and before anything left the host. */
 function crashAtWrite(stage: Stage): void {
   const host = someHost(stage);
-  host?.process?.dieAtNextWrite(stage.random.between(0, 2));
-  stage.world.clock.after(within(stage, 3_000, 15_000), () => {
-    if (host !== undefined && !host.up && host.fate === "up") host.boot();
-  });
+  host?.process?.dieAtNextWrite(stage.random.between(0, 2), () => bootLater(stage, host));
 }
 
 function restart(stage: Stage): void {
@@ -259,7 +256,9 @@ function unpin({ world, random }: Stage): void {
   });
 }
 
-function attachment({ world, random }: Stage): void {
+/** What was taken away comes back: in a long run most hosts are where they should be. */
+function attachment(stage: Stage): void {
+  const { world, random } = stage;
   const host = random.pick(world.hosts);
   const networks = [...new Set(world.hosts.flatMap(({ wants }) => [...wants]))];
   if (networks.length === 0) return;
@@ -267,6 +266,7 @@ function attachment({ world, random }: Stage): void {
   // A detachment forgets the pins of the network: their stations would be strangers afterwards.
   if (world.stations.on(host, network).some(({ pinned }) => pinned)) return;
   if (!host.wants.delete(network)) host.wants.add(network);
+  else if (random.chance(0.8)) world.clock.after(within(stage, 1_000, 30_000), () => host.wants.add(network));
 }
 
 function leases({ world, random }: Stage): void {

@@ -73,6 +73,7 @@ export class Process {
   #stalledUntil = 0;
   /** The power goes at the next durable write, after this many files of it. */
   #dieAfterWrites: number | undefined;
+  #died = (): void => {};
   /** Session keys given to the engine, as a copy: for planted bugs that use them again. */
   installed: EngineCommand[] = [];
 
@@ -147,9 +148,10 @@ export class Process {
     this.command((node, now, out) => node.engineRestarted(now, out));
   }
 
-  /** undefined: it does not after all. */
-  dieAtNextWrite(afterFiles: number | undefined): void {
+  /** `afterFiles` undefined: it does not after all. */
+  dieAtNextWrite(afterFiles: number | undefined, died: () => void = () => {}): void {
     this.#dieAfterWrites = afterFiles;
+    this.#died = died;
   }
 
   /** Without a word, as kill -9 and a pulled plug do. */
@@ -255,6 +257,7 @@ export class Process {
     if (left === undefined) return true;
     this.stop();
     outside.died();
+    this.#died();
     return false;
   }
 
