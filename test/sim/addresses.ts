@@ -37,13 +37,13 @@ const seen = new WeakMap<SimHost, Uint8Array>();
 
 export function checkAddresses(world: World, host: SimHost): void {
   const bytes = host.disk.get(ADDRESSES_FILE);
-  if (bytes === undefined || seen.get(host) === bytes) return;
+  if (bytes === undefined || seen.get(host) === bytes || !isMeant(host)) return;
   seen.set(host, bytes);
   // A copied disk gives away what the original holds: nothing can keep two hosts of one identity apart.
   if (world.hosts.some(({ isClone }) => isClone)) return;
   const own = ownedBy(host);
   for (const other of world.hosts) {
-    if (other === host) continue;
+    if (other === host || !isMeant(other)) continue;
     const theirs = ownedBy(other);
     for (const [key, ranges] of own ?? []) {
       const both = intersect(ranges, theirs?.get(key) ?? []);
@@ -51,6 +51,11 @@ export function checkAddresses(world: World, host: SimHost): void {
         world.fault(`hosts ${host.index} and ${other.index} both own ${JSON.stringify(both)} of pool ${key}`);
     }
   }
+}
+
+/** Who left or was evicted has heirs, and may hear of it last. */
+function isMeant({ fate }: SimHost): boolean {
+  return fate === "up" || fate === "down";
 }
 
 const leases = new WeakMap<SimHost, { readonly network: string; readonly ip: Ip }[]>();

@@ -35,11 +35,9 @@ function membersDiffer(world: World, views: readonly View[]): string | undefined
         return `host ${host.index} does not know ${name(world, peer)}`;
     }
   }
-  for (const gone of world.hosts.filter(({ fate }) => fate === "gone")) {
-    const knows = views.find(
-      ({ member }) => gone.id !== undefined && !present.has(gone.id) && member.hosts.has(gone.id),
-    );
-    if (knows !== undefined) return `host ${knows.host.index} still knows host ${gone.index}`;
+  for (const gone of world.hosts.filter(({ fate }) => fate === "evicted")) {
+    const knows = views.find(({ member }) => member.hosts.has(gone.id!));
+    if (knows !== undefined) return `host ${knows.host.index} still knows host ${gone.index}, which was evicted`;
   }
   return undefined;
 }

@@ -45,11 +45,16 @@ export const FAULTS = {
   replay,
   noise,
   clone,
+  leave,
+  evict,
 } satisfies Record<string, Fault>;
 export type FaultName = keyof typeof FAULTS;
 
 /** A MAC that moves more often than this within three minutes freezes where it is. */
 const MOVES_MAX = 3;
+
+/** Hosts that stay in the smallest of worlds. */
+const STAY_MIN = 3;
 
 function upHosts(world: World): SimHost[] {
   return world.hosts.filter(host => host.up && host.fate === "up" && host.isMember);
@@ -328,6 +333,41 @@ function clone(stage: Stage): void {
     if (host.up) host.crash();
     host.boot();
   });
+}
+
+/** Hosts that may go for ever: never the first, which has the CA key, and no more than a quarter of all. */
+function expendable(world: World): SimHost[] {
+  const present = world.present();
+  const staying = Math.max(STAY_MIN, Math.ceil(0.75 * world.hosts.length));
+  return present.length <= staying ? [] : present.filter(({ index }) => index > 0);
+}
+
+/** A command given to it is carried out: who is told that it failed gives it again. */
+function canAct({ isMember, process }: SimHost): boolean {
+  return isMember && process?.stalled === false && !process.isDoomed;
+}
+
+/** Of its own accord, in the order in which the command line does it. */
+function leave({ world, random }: Stage): void {
+  const candidates = expendable(world).filter(canAct);
+  if (candidates.length === 0) return;
+  const host = random.pick(candidates);
+  for (const network of world.attachedTo(host)) {
+    host.process?.command((node, now, out) => node.detach(network, now, out));
+  }
+  host.process?.command((node, now, out) => node.leave(now, out));
+  world.lose(host, "left");
+}
+
+/** By the first host, whether the other is there or not: all others get a new pre-shared key. */
+function evict({ world, random }: Stage): void {
+  const issuer = world.hosts[0]!;
+  const candidates = expendable(world);
+  if (candidates.length === 0 || !canAct(issuer)) return;
+  const host = random.pick(candidates);
+  if (issuer.process?.node.member?.hosts.has(host.id!) !== true) return;
+  issuer.process.command((node, now, out) => node.evict(host.id!, now, out));
+  world.lose(host, "evicted");
 }
 
 function attempt(action: () => void): void {

@@ -9,6 +9,8 @@ import { Process } from "./process.ts";
 import type { Random } from "./random.ts";
 import type { World } from "./world.ts";
 
+/** "up" and "down" as it should be now; for ever: "left", "evicted", and "gone" for a clone, which never belonged here. */
+export type Fate = "up" | "down" | "left" | "evicted" | "gone";
 export type Disk = Map<string, Uint8Array>;
 
 /** 2026-01-01. */
@@ -23,8 +25,7 @@ export class SimHost implements Site {
   process: Process | undefined;
   /** What its wall clock is off, in seconds. */
   wallOffsetS = 0;
-  /** "up" and "down" as it should be now; "gone" for ever: left, evicted, or a clone that was found out. */
-  fate: "up" | "down" | "gone" = "up";
+  fate: Fate = "up";
   /** When something last befell it that others may take for death. */
   disturbedAt = 0;
   /** Networks it should be attached to, by name. */

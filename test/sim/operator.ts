@@ -65,7 +65,7 @@ export class Operator {
   }
 
   #attach(host: SimHost): void {
-    const attached = host.process?.node.wishes.attachments.map(({ network }) => network) ?? [];
+    const attached = this.#world.attachedTo(host);
     for (const name of host.wants) if (!attached.includes(name)) this.#try(host, () => this.#attachTo(host, name));
     for (const name of attached) {
       if (host.wants.has(name)) continue;

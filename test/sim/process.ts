@@ -154,6 +154,11 @@ export class Process {
     this.#died = died;
   }
 
+  /** The power goes at its next write. */
+  get isDoomed(): boolean {
+    return this.#dieAfterWrites !== undefined;
+  }
+
   /** Without a word, as kill -9 and a pulled plug do. */
   stop(): void {
     this.#stopped = true;

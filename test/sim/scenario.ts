@@ -33,8 +33,8 @@ export interface Outcome {
   readonly violation: Violation | undefined;
   /** From the end of the faults to equal views. */
   readonly convergedMs: number | undefined;
-  /** Hosts left down, which the others had to find out. */
-  readonly down: number;
+  /** Hosts that went without a word, or whose last word may have reached nobody: the others had to find out. */
+  readonly away: number;
   readonly trace: string;
   readonly steps: number;
   readonly datagrams: number;
@@ -43,6 +43,8 @@ export interface Outcome {
 }
 
 const SETUP_MS = 12_000;
+/** What ends a host's part in the world, or makes much of what else goes on unclear. */
+const RARE: ReadonlySet<FaultName> = new Set(["clone", "leave", "evict"]);
 /** Views must be equal this long after faults stopped and hosts are up; longer where the dead have to be found out first. */
 const CONVERGE_MS = 15_000;
 const CONVERGE_DOWN_MS = 60_000;
@@ -69,13 +71,17 @@ export function runScenario(options: ScenarioOptions): Outcome {
     virtualMs: world.clock.now,
     violation: violation ?? world.violation,
     convergedMs: scenario.convergedMs,
-    down: world.hosts.filter(({ fate }) => fate === "down").length,
+    away: mayBeUnheard(world),
     trace: world.trace.hash,
     steps: world.clock.steps,
     datagrams: world.network.sent,
     frames: world.frames.delivered,
     framesSent: world.frames.sent,
   };
+}
+
+function mayBeUnheard({ hosts }: World): number {
+  return hosts.filter(({ fate }) => fate === "down" || fate === "left").length;
 }
 
 function asViolation(world: World, error: unknown): Violation {
@@ -103,7 +109,7 @@ export class Scenario {
     this.#operator = new Operator(this.world);
     this.#weather = weatherOf(shape);
     this.#faultMs = options.minutes === undefined ? shape.between(15_000, 45_000) : options.minutes * 60_000;
-    this.#enabled = (Object.keys(FAULTS) as FaultName[]).filter(name => shape.chance(name === "clone" ? 0.15 : 0.5));
+    this.#enabled = (Object.keys(FAULTS) as FaultName[]).filter(name => shape.chance(RARE.has(name) ? 0.15 : 0.5));
     // Above 10 % loss SWIM may err; below it must not.
     this.world.strictDeaths = this.#weather.loss <= 0.1;
   }
@@ -185,7 +191,9 @@ export class Scenario {
     world.disturbedAt = world.clock.now;
     for (const host of world.hosts) {
       host.disturb();
-      if (host.fate === "up" && !host.up && world.hosts.length > 3 && this.#random.chance(0.2)) host.fate = "down";
+      // An eviction that the first host alone knows of has to get out.
+      const isSpare = host.index > 0 && world.hosts.length > 3;
+      if (host.fate === "up" && !host.up && isSpare && this.#random.chance(0.2)) host.fate = "down";
       if (host.fate === "up" && !host.up) host.boot();
       host.process?.dieAtNextWrite(undefined);
     }
@@ -202,7 +210,7 @@ export class Scenario {
     const { world } = this;
     const from = world.clock.now;
     // A clone's address and boot counter have to be outlived as well.
-    const isSlow = world.hosts.some(({ fate, isClone }) => fate === "down" || isClone);
+    const isSlow = world.hosts.some(({ isClone }) => isClone) || mayBeUnheard(world) > 0;
     const limit = isSlow ? CONVERGE_DOWN_MS : CONVERGE_MS;
     for (;;) {
       const found = difference(world);

@@ -53,7 +53,12 @@ export class Stations {
   }
 
   remove(station: Station): void {
-    this.all.splice(this.all.indexOf(station), 1);
+    const at = this.all.indexOf(station);
+    if (at >= 0) this.all.splice(at, 1);
+  }
+
+  removeFrom(host: SimHost): void {
+    for (const station of this.all.filter(each => each.host === host)) this.remove(station);
   }
 
   on(host: SimHost, network: string): Station[] {

@@ -105,6 +105,18 @@ export class World {
     return this.hosts.filter(host => host.fate === "up" && host.id !== undefined);
   }
 
+  /** The host is no member any more, and nobody speaks at its bridges. */
+  lose(host: SimHost, how: "left" | "evicted"): void {
+    host.fate = how;
+    host.wants.clear();
+    host.disturb();
+    this.stations.removeFrom(host);
+  }
+
+  attachedTo(host: SimHost): string[] {
+    return host.process?.node.wishes.attachments.map(({ network }) => network) ?? [];
+  }
+
   /** The VNI under which a host carries a network now. */
   vniAt(host: SimHost, network: string): Vni | undefined {
     return host.process?.node.wishes.attachments.find(each => each.network === network)?.vni;

@@ -236,6 +236,12 @@ export class Replica {
     const state = this.#scopes.get(scope);
     if (state === undefined || owner === this.self || this.#gone.has(owner)) return "stale";
     const known = state.owners.get(owner);
+    // A host that is leaving still gives its set away, with the farewell as its last record.
+    const farewell = update.records.find(record => record.type === LEFT_TYPE && hasPlainMeaning(record));
+    if (farewell !== undefined) {
+      if (known?.left !== true) this.#farewell(farewell, out);
+      return "applied";
+    }
     for (const record of update.records) {
       const held = known?.at(record.incarnation, record.version);
       if (held === undefined || equalBytes(held.tag, record.tag)) continue;

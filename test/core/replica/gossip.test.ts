@@ -204,6 +204,22 @@ test("a farewell reaches a host that was away, and what it still held goes", () 
   expectAgreement(net);
 });
 
+test("who pulls a leaving host's set before the farewell reaches it takes the farewell out of the set", () => {
+  const { net, hosts } = cluster(13, 3);
+  const [a, b, c] = hosts as [Host, Host, Host];
+  net.write(a, "k", "v");
+  net.run(5_000);
+  net.rumors = false;
+  net.partition((x, y) => x === c.id || y === c.id);
+  net.step(a, out => a.replica.leave(out));
+  net.run(5_000);
+  net.remove(a);
+  net.partition(() => false);
+  net.run(10_000);
+  for (const host of [b, c]) expect(host.replica.owners("").get(a.id)?.version).toBe(LEFT);
+  expectAgreement(net);
+});
+
 test("a host that never met one that left agrees with those who did", () => {
   const { net, hosts } = cluster(11, 3);
   net.write(hosts[0]!, "k", "v");
