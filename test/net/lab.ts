@@ -342,6 +342,13 @@ export class Host {
     sh("ip", "-n", this.namespace, "link", "add", port, "mtu", size, "type", "veth", "peer", ...inside);
     sh("ip", "-n", this.namespace, "link", "set", port, "master", bridge, "up");
   }
+
+  /** Returns when the bridge forwards what comes in at `port`: a busy kernel opens it a little after the other end is up, and drops frames until then. */
+  opened(port: string): void {
+    const isOpen = `[ "$(echo $(cat carrier brport/state))" = "1 3" ]`;
+    const wait = `cd /sys/class/net/${port}; until ${isOpen}; do sleep 0.01; done`;
+    sh("ip", "netns", "exec", this.namespace, "sh", "-c", wait);
+  }
 }
 
 interface Plugged {
@@ -371,8 +378,9 @@ export class Container {
     this.port = `p-${name}`.slice(0, 15);
     this.host = host;
     host.plug(namespace, this.port, bridge, options);
-    sh("ip", "-n", namespace, "addr", "add", cidr, "dev", "eth0");
     sh("ip", "-n", namespace, "link", "set", "eth0", "up");
+    host.opened(this.port);
+    sh("ip", "-n", namespace, "addr", "add", cidr, "dev", "eth0");
     this.mac = inner(namespace, "cat", "/sys/class/net/eth0/address").trim();
   }
 

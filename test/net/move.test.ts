@@ -7,8 +7,8 @@
 
 import { beforeAll, beforeEach, expect, test } from "vitest";
 import { cluster, connected, network, useLab } from "./kit.ts";
-import { type Container, type Host, sh, until } from "./lab.ts";
-import { Pinger } from "./traffic.ts";
+import { type Container, type Host, until } from "./lab.ts";
+import { announcement, inject, Pinger } from "./traffic.ts";
 import { lose } from "./underlay.ts";
 
 const OUTAGE_MS = 1000;
@@ -24,13 +24,17 @@ beforeAll(async () => {
   await network(hosts, "blue");
   rest = hosts[0].container("rest", "br-blue", "10.77.0.1/16");
   mover = hosts[1].container("mover", "br-blue", "10.77.0.2/16");
-  // Like a migrated machine, and unlike a bare namespace, it announces itself where it comes up (RFC 5227, section 3).
-  sh("ip", "netns", "exec", mover.namespace, "sysctl", "-qw", "net.ipv4.conf.default.arp_notify=1");
 });
 beforeEach(() => connected(rest, mover));
 
 function elsewhere(): Host {
   return mover.host === hosts[1] ? hosts[2] : hosts[1];
+}
+
+/** Like a migrated machine, and unlike a bare namespace, it announces itself where it comes up (RFC 5227, section 3). */
+async function move(): Promise<void> {
+  mover = mover.move(elsewhere(), "br-blue");
+  await inject(mover, "eth0", announcement(mover));
 }
 
 async function known(host: Host): Promise<void> {
@@ -43,7 +47,7 @@ async function known(host: Host): Promise<void> {
 test("whoever pings the container misses less than a second", async () => {
   const pinger = new Pinger(rest, mover.address);
   await pinger.more(20);
-  mover = mover.move(elsewhere(), "br-blue");
+  await move();
   await pinger.more(50);
   const { outageMs } = await pinger.stop();
   expect(outageMs).toBeLessThan(OUTAGE_MS);
@@ -53,7 +57,7 @@ test("whoever pings the container misses less than a second", async () => {
 test("the container itself misses less than a second", async () => {
   const pinger = new Pinger(mover, rest.address);
   await pinger.more(20);
-  mover = mover.move(elsewhere(), "br-blue");
+  await move();
   await pinger.more(50);
   const { outageMs } = await pinger.stop();
   expect(outageMs).toBeLessThan(OUTAGE_MS);
@@ -71,7 +75,7 @@ test("a TCP connection survives the move", async () => {
     `exec 3<>/dev/tcp/${rest.address}/7200; for i in {1..400}; do echo "line $i" >&3; sleep 0.01; done`,
   );
   await until("lines arrive", () => heard.includes("line 20\n"));
-  mover = mover.move(elsewhere(), "br-blue");
+  await move();
   await new Promise(done => client.once("exit", done));
   await until("all lines arrive", () => heard.includes("line 400\n"), 30_000);
   expect(heard.split("\n").filter(line => line !== "")).toHaveLength(400);
@@ -81,7 +85,7 @@ test("with 5 percent loss on the underlay the move is seen by all, too", async (
   lose(hosts, 5);
   const pinger = new Pinger(mover, rest.address);
   await pinger.more(20);
-  mover = mover.move(elsewhere(), "br-blue");
+  await move();
   await pinger.more(50);
   await pinger.stop();
   await known(mover.host);

@@ -117,6 +117,15 @@ export function markedFrame(to: string, from: string): Buffer {
   return frame;
 }
 
+/** "This address is here": an ARP request for the container's own address, padded to 60 bytes. */
+export function announcement({ mac, address }: Container): Buffer {
+  const sender = Buffer.from(mac.replaceAll(":", ""), "hex");
+  const ip = Buffer.from(address.split(".").map(Number));
+  const ethernet = [Buffer.alloc(6, 0xff), sender, Buffer.from([0x08, 0x06])];
+  const request = [Buffer.from([0, 1, 8, 0, 6, 4, 0, 1]), sender, ip, Buffer.alloc(6), ip];
+  return Buffer.concat([...ethernet, ...request, Buffer.alloc(FRAME_BYTES)], FRAME_BYTES);
+}
+
 /** Puts raw frames of 60 bytes on a device of the namespace: those of `frames`, as often as `count` says. */
 export async function inject(
   from: { readonly namespace: string },
