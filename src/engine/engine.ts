@@ -130,7 +130,7 @@ export type EngineEvent =
   | { readonly on: "mac.learned"; readonly vni: Vni; readonly mac: Mac; readonly at: PeerId | "local" }
   /** A local seen MAC has been silent for 600 s. */
   | { readonly on: "mac.aged"; readonly vni: Vni; readonly mac: Mac }
-  /** A frame of a MAC owned elsewhere: at "local" its frames are held (<= 64, 100 ms) for the move; from a peer it was dropped. At most one per MAC and second. */
+  /** A frame of a MAC owned elsewhere: at "local" its frames are held (<= 64, 500 ms) for the move; from a peer it was dropped. At most one per MAC and second. */
   | { readonly on: "mac.conflict"; readonly vni: Vni; readonly mac: Mac; readonly at: PeerId | "local" }
   /** A local frame under a MAC that is pinned elsewhere, or not pinned at all on a pinned-only segment; dropped. */
   | { readonly on: "mac.spoof"; readonly vni: Vni; readonly mac: Mac }

@@ -81,7 +81,7 @@ export const BUGS: Readonly<Record<string, () => Undo>> = {
       "expired",
       expired =>
         function (this: Hold, now: number) {
-          return expired.call(this, now + 100);
+          return expired.call(this, now + 500);
         },
     ),
   "every report is due": () => patch(Reports, "due", () => () => true),

@@ -71,6 +71,7 @@ export class Process {
   #spins = 0;
   #stopped = false;
   #stalledUntil = 0;
+  #lateUntil = 0;
   /** The power goes at the next durable write, after this many files of it. */
   #dieAfterWrites: number | undefined;
   #died = (): void => {};
@@ -138,6 +139,12 @@ export class Process {
     this.#options.clock.at(this.#stalledUntil, () => this.#resume());
   }
 
+  /** Its core gets nothing for `ms` while the engine's own threads go on, as where there are fewer processors than work. */
+  delay(ms: number): void {
+    this.#lateUntil = this.#now + ms;
+    this.#options.clock.at(this.#lateUntil, () => this.#resume());
+  }
+
   /** The engine is replaced by an empty one; the process, and with it the memory of keys, stays. */
   restartEngine(): void {
     this.#switch.close();
@@ -179,6 +186,10 @@ export class Process {
 
   stats() {
     return this.#switch.stats(this.#now);
+  }
+
+  get #late(): boolean {
+    return this.#lateUntil > this.#now;
   }
 
   get #now(): number {
@@ -298,7 +309,7 @@ export class Process {
   #settle(): void {
     for (let rounds = 0; ; rounds++) {
       this.#carryOut();
-      if (this.#stopped || this.#events.isEmpty) break;
+      if (this.#stopped || this.#late || this.#events.isEmpty) break;
       if (rounds > ROUNDS_MAX) return this.#options.outside.fault("events cause events without end");
       this.#turn((node, now, out) => {
         for (const event of this.#events.take()) {
@@ -322,9 +333,9 @@ export class Process {
   }
 
   #arm(): void {
-    const node = this.#nodeDue;
+    const node = Math.max(this.#nodeDue?.at ?? Infinity, this.#lateUntil);
     const engine = this.#switch.deadline();
-    const due = Math.min(node?.at ?? Infinity, engine?.at ?? Infinity, this.#now + SLEEP_MAX_MS);
+    const due = Math.min(node, engine?.at ?? Infinity, this.#now + SLEEP_MAX_MS);
     const at = Math.max(Math.ceil(due), this.#now + 1);
     if (at >= this.#wakeAt) return;
     this.#wakeAt = at;
@@ -336,7 +347,7 @@ export class Process {
   /** After a tick nothing may be due, or not for long. */
   #watchSpin(): void {
     const node = this.#nodeDue;
-    const due = node !== undefined && node.at <= this.#now ? node : this.#switch.deadline();
+    const due = node !== undefined && node.at <= this.#now && !this.#late ? node : this.#switch.deadline();
     if (due === undefined || due.at > this.#now) this.#spins = 0;
     else if (++this.#spins > SPIN_MAX) this.#options.outside.fault(`"${due.why}" asks for a tick over and over`);
   }
@@ -345,7 +356,8 @@ export class Process {
     if (this.#stopped || this.stalled) return;
     this.#wakeAt = Number.POSITIVE_INFINITY;
     if ((this.#switch.deadline()?.at ?? Infinity) <= this.#now) this.#switch.tick(this.#now, this.#out);
-    if ((this.#nodeDue?.at ?? Infinity) <= this.#now) this.#turn((node, now, out) => node.tick(now, out));
+    const isDue = (this.#nodeDue?.at ?? Infinity) <= this.#now;
+    if (isDue && !this.#late) this.#turn((node, now, out) => node.tick(now, out));
     this.#settle();
     if (!this.#stopped) this.#watchSpin();
   }

@@ -5,7 +5,7 @@ pub const WAITING_MS: u64 = 1_000;
 pub const WAITING_FRAMES: usize = 4_096;
 
 pub const HELD_FRAMES_PER_MAC: usize = 64;
-pub const HELD_MS: u64 = 100;
+pub const HELD_MS: u64 = 500;
 pub const HELD_FRAMES: usize = 1_024;
 
 pub const WANTED_INTERVAL_MS: u64 = 250;

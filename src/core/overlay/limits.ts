@@ -37,8 +37,8 @@ export const MOVING_MACS_MAX = 4_096;
  * later ones are for hosts with whom a session is made first, which takes a second more when its first datagram is lost. Then gossip has it.
  */
 export const CLAIM_WAITS_MS: readonly number[] = [50, 50, 50, 500, 1_000, 500];
-/** An engine holds a moving MAC's frames for 100 ms; the move is given to it before, acknowledged or not. */
-export const CLAIM_SETTLE_MS = 80;
+/** An engine holds a moving MAC's frames for 500 ms, this daemon's own delay included; the move is given to it before, acknowledged or not. */
+export const CLAIM_SETTLE_MS = 400;
 /** Messages of claims under way: a machine room moving at once. What comes on top travels by gossip alone. */
 export const CLAIMS_PENDING_MAX = 256;
 /** Messages with claims of addresses nobody held, per second over all receivers: a bridge with 1,000 stations that is attached in front of 100 hosts must not storm. Moves are not counted. */

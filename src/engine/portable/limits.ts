@@ -7,9 +7,12 @@ export const WAITING_MS = 1_000;
 /** All peers together: 64 frames each for 64 peers, ~ 6 MB of full frames. */
 export const WAITING_FRAMES = 4_096;
 
-/** Frames of one MAC that wait for its move to be claimed, and for how long. */
+/**
+ * Frames of one MAC that wait for its move to be claimed, and for how long. The claim is read by daemons, which a busy machine keeps waiting longer than
+ * engines: a first ARP request that overtakes it is lost, and the machine asks again after a second. Half of that is what a silent host may cost.
+ */
 export const HELD_FRAMES_PER_MAC = 64;
-export const HELD_MS = 100;
+export const HELD_MS = 500;
 /** All MACs together: 16 machines moving at once with full queues, ~ 1.5 MB. */
 export const HELD_FRAMES = 1_024;
 

@@ -96,7 +96,7 @@ describe("claims by traffic", () => {
     lab.loses = (_, __, message) => message.t === "claim-ack";
     lab.traffic(lab.host(1), MAC_A);
     expect(shownAt(lab, lab.host(1), MAC_A)).toBe(0);
-    lab.advance(79);
+    lab.advance(399);
     expect(shownAt(lab, lab.host(1), MAC_A)).toBe(0);
     lab.advance(1);
     expect(shownAt(lab, lab.host(1), MAC_A)).toBe(1);

@@ -68,15 +68,15 @@ export function ownership(make: MakeSwitch): void {
     expect(a.takeEvents()).toEqual([{ on: "mac.conflict", vni: VNI, mac: macText(MAC_C), at: "local" }]);
     pin(a, MAC_C, "local");
     expect(a.takeDatagrams()).toHaveLength(2);
-    a.pass(200);
+    a.pass(600);
     expect(a.takeDatagrams()).toEqual([]);
   });
 
-  test("unclaimed, its frames leave after 100 ms; more than 64 are dropped", () => {
+  test("unclaimed, its frames leave after 500 ms; more than 64 are dropped", () => {
     const { a } = pair(make);
     pin(a, MAC_C, PEER_C);
     for (let i = 0; i < 70; i++) a.inside(moved(i));
-    a.pass(99);
+    a.pass(499);
     expect(a.takeDatagrams()).toEqual([]);
     a.pass(1);
     expect(a.takeDatagrams()).toHaveLength(64);
@@ -88,12 +88,12 @@ export function ownership(make: MakeSwitch): void {
     for (let round = 0; round < 40; round++) {
       pin(a, MAC_C, PEER_C);
       for (let i = 0; i < 64; i++) a.inside(moved(i));
-      a.pass(100);
+      a.pass(500);
     }
     expect(a.takeDatagrams()).toHaveLength(40 * 64);
     for (let i = 0; i < 64; i++) a.inside(moved(i));
     a.apply({ do: "segment.close", vni: VNI });
-    a.pass(200);
+    a.pass(600);
     expect(a.takeDatagrams()).toEqual([]);
     expect(a.drops()).toEqual({ "unknown-segment": 64 });
   });
@@ -103,7 +103,7 @@ export function ownership(make: MakeSwitch): void {
     pin(a, MAC_C, PEER_C, "pinned");
     a.inside(moved(1));
     a.inside(moved(2));
-    a.pass(200);
+    a.pass(600);
     expect(a.takeDatagrams()).toEqual([]);
     expect(a.drops()).toEqual({ "mac-spoof": 2 });
     expect(a.takeEvents()).toEqual([{ on: "mac.spoof", vni: VNI, mac: macText(MAC_C) }]);
