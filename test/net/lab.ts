@@ -264,7 +264,9 @@ export class Host {
   /** The daemon's answer on its socket: far quicker than a command line, for conditions that are asked again and again. */
   get<T>(route: string): Promise<T> {
     const { promise, resolve, reject } = Promise.withResolvers<T>();
-    const asked = request({ socketPath: this.socket, path: route, timeout: COMMAND_MS }, response => {
+    // A connection each: one that is kept may have been closed while a command of the lab held this process up.
+    const where = { socketPath: this.socket, path: route, timeout: COMMAND_MS, agent: false };
+    const asked = request(where, response => {
       let text = "";
       response.setEncoding("utf8");
       response.on("data", (chunk: string) => (text += chunk));
