@@ -319,6 +319,7 @@ export class Gossip implements Machine<ReplicaMessage> {
   #compareOwners(from: PeerId, scope: string, entries: readonly OwnerEntry[], now: Millis, out: Outbox): void {
     if (!this.#peers.has(from)) return;
     this.#greeted(scope);
+    this.#pulls.heard(from);
     const ahead: OwnerEntry[] = [];
     for (const entry of entries.slice(0, OWNER_ENTRIES_MAX)) {
       const isOwn = entry.owner === this.#replica.self;

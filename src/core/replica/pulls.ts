@@ -38,6 +38,8 @@ interface PeerPulls {
   sentAt: Millis;
   waitMs: number;
   tries: number;
+  /** It has said something since it was asked in vain: it is in reach. */
+  spoke: boolean;
 }
 
 export class Pulls {
@@ -70,6 +72,14 @@ export class Pulls {
   start(peer: PeerId, now: Millis, out: Outbox): void {
     const pulls = this.#peers.get(peer);
     if (pulls !== undefined && pulls.active.size === 0) this.#round(pulls, now, out);
+  }
+
+  /** A peer that was out of reach speaks: what it left unanswered is asked anew. */
+  heard(peer: PeerId): void {
+    const pulls = this.#peers.get(peer);
+    if (pulls === undefined || pulls.tries === 0 || pulls.spoke) return;
+    this.#hope(pulls);
+    pulls.spoke = true;
   }
 
   /** Unasked batches are not looked at. */
@@ -132,8 +142,7 @@ export class Pulls {
     }
     const progress = assembly.take(batch);
     if (progress === "same") return;
-    pulls.tries = 0;
-    pulls.waitMs = PULL_MS;
+    this.#hope(pulls);
     this.#givers.set(name, { peer: pulls.peer, at: now });
     if (progress === "whole") this.#commit(pulls, assembly, delta, now, out);
     else if (progress === "nothing") this.#release(pulls, name);
@@ -183,15 +192,30 @@ export class Pulls {
 
   #timeout(pulls: PeerPulls, now: Millis, out: Outbox): void {
     const moved = [...pulls.active.values()].some(assembly => assembly.moved);
-    pulls.tries = moved ? 0 : pulls.tries + 1;
-    pulls.waitMs = moved ? PULL_MS : 2 * pulls.waitMs;
-    if (pulls.tries >= PULL_TRIES) {
-      for (const assembly of [...pulls.active.values()]) this.#refuse(pulls, assembly, now);
-      pulls.queue.clear();
-      pulls.tries = 0;
-      pulls.waitMs = PULL_MS;
+    if (moved) this.#hope(pulls);
+    else {
+      pulls.tries += 1;
+      pulls.waitMs *= 2;
     }
+    if (pulls.tries >= PULL_TRIES) this.#giveUp(pulls, now);
     this.#round(pulls, now, out);
+  }
+
+  /** From a peer that talks and does not give it is not wanted for a while; silence says nothing of what a peer has. */
+  #giveUp(pulls: PeerPulls, now: Millis): void {
+    for (const [name, assembly] of [...pulls.active]) {
+      if (pulls.spoke) this.#refuse(pulls, assembly, now);
+      else this.#release(pulls, name);
+    }
+    pulls.queue.clear();
+    this.#hope(pulls);
+  }
+
+  /** As if the peer had never been silent. */
+  #hope(pulls: PeerPulls): void {
+    pulls.tries = 0;
+    pulls.waitMs = PULL_MS;
+    pulls.spoke = false;
   }
 
   #round(pulls: PeerPulls, now: Millis, out: Outbox): void {
@@ -300,7 +324,7 @@ export class Pulls {
     const known = this.#peers.get(peer);
     if (known !== undefined) return known;
     const fresh = { peer, queue: new Map(), active: new Map(), refused: new Map() };
-    const pulls: PeerPulls = { ...fresh, pausedUntil: 0, sentAt: 0, waitMs: PULL_MS, tries: 0 };
+    const pulls: PeerPulls = { ...fresh, pausedUntil: 0, sentAt: 0, waitMs: PULL_MS, tries: 0, spoke: false };
     this.#peers.set(peer, pulls);
     return pulls;
   }
