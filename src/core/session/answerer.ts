@@ -55,14 +55,18 @@ export class Answerer {
     return this.#context.admitted(certificate);
   }
 
-  /** False for a replay, and for a second host with the first one's identity. */
+  /** False for a replay, and for a second host with the first one's identity while the first one lives. */
   #isNew(peer: Peer, offer: Offer, now: Millis, out: Outbox): boolean {
     const highest = peer.highest;
-    if (highest === undefined || offer.boot.counter > highest.boot.counter) return true;
-    if (offer.boot.counter < highest.boot.counter) return false;
-    if (equalBytes(offer.boot.id, highest.boot.id)) return offer.number > highest.number;
+    const { counter, id } = offer.boot;
+    if (highest === undefined || counter > highest.boot.counter) return true;
+    if (counter < highest.boot.counter) return false;
+    if (equalBytes(id, highest.boot.id)) return offer.number > highest.number;
     if (this.#mayTell(peer, now)) out.notices.push({ kind: "event", code: "host.cloned", peer: peer.id });
-    return false;
+    // Once: recorded messages of two machines must not take turns.
+    if (!peer.silent || peer.succeeded === counter) return false;
+    peer.succeeded = counter;
+    return true;
   }
 
   /**

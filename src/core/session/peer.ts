@@ -72,6 +72,10 @@ export class Peer {
   mac1Key: Uint8Array;
   /** The highest it has used in a handshake: what is not above is a replay. */
   highest: { readonly boot: Boot; readonly number: number } | undefined;
+  /** Membership doubts that it lives, or is sure that it does not. */
+  silent = false;
+  /** The boot counter under which a second machine has taken the first one's place. */
+  succeeded: number | undefined;
 
   /** Newest first. */
   sessions: Session[] = [];

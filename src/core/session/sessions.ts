@@ -132,6 +132,9 @@ export class Sessions implements Machine<SessionMessage> {
       case "member.alive":
         this.#onAlive(notice.peer, now, out);
         break;
+      case "member.suspect":
+        this.#onSuspect(notice.peer);
+        break;
       case "member.dead":
         this.#onDead(notice.peer);
         break;
@@ -345,15 +348,22 @@ export class Sessions implements Machine<SessionMessage> {
     this.#mesh.alive.add(id);
     const peer = this.#context.peer(id);
     if (peer === undefined) return;
+    peer.silent = false;
     if (peer.pathNone) this.#tellPathNone(peer, out);
     this.#mesh.plan(peer, now);
     this.#context.settle(peer);
+  }
+
+  #onSuspect(id: PeerId): void {
+    const peer = this.#context.peers.get(id);
+    if (peer !== undefined) peer.silent = true;
   }
 
   #onDead(id: PeerId): void {
     this.#mesh.alive.delete(id);
     const peer = this.#context.peers.get(id);
     if (peer === undefined) return;
+    peer.silent = true;
     peer.meshAt = undefined;
     // Dead is not "no path": whoever is told of the death needs no second alarm, and none at the return.
     peer.pathNoneTold = false;

@@ -379,20 +379,44 @@ describe("restarts", () => {
     expect(up(b, a)).toBe(true);
   });
 
-  test("two hosts with one identity are noticed and only the first is served", () => {
+  /** `b` has a session with `a`, and a second machine with its identity wants one. */
+  function cloned() {
     const net = new Net();
     const [a, b] = net.add(2) as [Host, Host];
     b.connect(a);
     net.run(100);
-    const clone = new (b.constructor as typeof Host)(net, b.name, "10.9.0.77:4794" as Endpoint, {
-      boot: 1,
-      bootId: "clone",
-    });
+    const identity = { boot: 1, bootId: "clone" };
+    const clone = new (b.constructor as typeof Host)(net, b.name, "10.9.0.77:4794" as Endpoint, identity);
     clone.know(a);
     net.hosts.push(clone);
     clone.connect(a);
+    return { net, a, b, clone };
+  }
+
+  test("two hosts with one identity are noticed and only the first is served", () => {
+    const { net, a, b, clone } = cloned();
     net.run(20_000);
+    expect(up(b, a)).toBe(true);
     expect(a.notices.filter(n => n.kind === "event")).toEqual([{ kind: "event", code: "host.cloned", peer: b.id }]);
+    expect(up(clone, a)).toBe(false);
+  });
+
+  test("the second takes the place of a first that is suspect, and neither of them does so again", () => {
+    const { net, a, b, clone } = cloned();
+    a.notice({ kind: "member.suspect", peer: b.id });
+    net.run(5_000);
+    expect(up(clone, a)).toBe(true);
+    b.turn(out => b.sessions.close(a.id, "lost", net.now, out));
+    b.connect(a);
+    net.run(20_000);
+    expect(up(b, a)).toBe(false);
+  });
+
+  test("one that was suspect and has answered since is served on", () => {
+    const { net, a, b, clone } = cloned();
+    a.notice({ kind: "member.suspect", peer: b.id });
+    a.notice({ kind: "member.alive", peer: b.id });
+    net.run(20_000);
     expect(up(clone, a)).toBe(false);
   });
 });
