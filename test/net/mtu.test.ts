@@ -3,12 +3,16 @@
  *
  *   underlay: br0 (1500) -- a, b, c
  *   a: lan0 (1500, the user's, 10.77.1.1) -- ca     b: lan0 (1500, the user's) -- cb     c: br-blue (1390, overlayd's) -- cc
+ *
+ * ca, cb and cc are fd77::1, ::2 and ::3 as well.
  */
 
 import { beforeAll, expect, test } from "vitest";
 import { cluster, connected, network, useLab } from "./kit.ts";
 import { type Container, type Host, sh, until } from "./lab.ts";
-import { copy } from "./traffic.ts";
+import { copy, inject, MarkCounter, markedFrame } from "./traffic.ts";
+
+const VLAN = 55;
 
 const lab = useLab();
 let hosts: [Host, Host, Host];
@@ -29,6 +33,8 @@ beforeAll(async () => {
   await until("c knows blue", async () => (await c.networks()).length === 1);
   await c.cli("attach", "blue", "--bridge", "br-blue");
   cc = c.container("cc", "br-blue", "10.77.0.3/16", { mtu: 1390 });
+  for (const [index, { namespace }] of [ca, cb, cc].entries())
+    sh("ip", "-n", namespace, "addr", "add", `fd77::${index + 1}/64`, "dev", "eth0", "nodad");
   await connected(ca, cb);
   await connected(ca, cc);
 });
@@ -70,14 +76,34 @@ test("10 MB over TCP arrive as they were sent, between the users' bridges and to
     await copy(from, to);
 });
 
-test("TCP agrees on segments that fit the network, so that no datagram is in fragments", async () => {
-  const sink = cb.spawn("socat", "-u", "TCP-LISTEN:7400,reuseaddr", "OPEN:/dev/null");
-  await until("the server listens", async () => (await cb.exec("ss", "-Hltn", "sport = :7400")) !== "");
-  const source = ca.spawn("socat", "-u", "OPEN:/dev/zero", `TCP:${cb.address}:7400`);
-  await until("the connection stands", async () => (await ca.exec("ss", "-Htni", "dport = :7400")).includes("mss:"));
-  const [, mss] = /\bmss:(\d+)/.exec(await ca.exec("ss", "-Htni", "dport = :7400"))!;
-  expect(Number(mss)).toBeLessThanOrEqual(1390 - 40);
-  for (const each of [source, sink]) each.kill("SIGKILL");
+test.each([
+  ["IPv4", 40, () => cb.address],
+  ["IPv6", 60, () => "fd77::2"],
+])(
+  "TCP over %s agrees on segments that fit the network, so that no datagram is in fragments",
+  async (_, headers, to) => {
+    const family = headers === 60 ? "6" : "4";
+    const sink = cb.spawn("socat", "-u", `TCP${family}-LISTEN:7400,reuseaddr`, "OPEN:/dev/null");
+    await until("the server listens", async () => (await cb.exec("ss", "-Hltn", "sport = :7400")) !== "");
+    const target = family === "6" ? `[${to()}]` : to();
+    const source = ca.spawn("socat", "-u", "OPEN:/dev/zero", `TCP${family}:${target}:7400`);
+    await until("the connection stands", async () => (await ca.exec("ss", "-Htni", "dport = :7400")).includes("mss:"));
+    const [, mss] = /\bmss:(\d+)/.exec(await ca.exec("ss", "-Htni", "dport = :7400"))!;
+    expect(Number(mss)).toBeLessThanOrEqual(1390 - headers);
+    for (const each of [source, sink]) each.kill("SIGKILL");
+    await until("the server is gone", async () => (await cb.exec("ss", "-Hltn", "sport = :7400")) === "");
+  },
+);
+
+test("a VLAN's frames arrive with their tag, and a whole packet of the MTU fits behind it", async () => {
+  for (const [to, mtu] of [
+    [cb, 1500],
+    [cc, 1390],
+  ] as const) {
+    const counter = new MarkCounter(to, "eth0", `vlan id ${VLAN} meta length ${mtu}`);
+    await inject(ca, "eth0", markedFrame(to.mac, ca.mac, { vlan: VLAN, mtu }), 3);
+    await until(`three frames with a tag reach ${to.port}`, () => counter.count >= 3);
+  }
 });
 
 test("detach and leave take overlayd's TAP away and leave the user's bridge as it was", async () => {

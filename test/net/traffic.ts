@@ -10,6 +10,8 @@ import { type Container, outcome, sh, until } from "./lab.ts";
 /** The frames that tests count: IEEE 802 local experimental EtherType 2. The first is that of overlayd's own loop probes. */
 const MARK = 0x88b6;
 const FRAME_BYTES = 60;
+/** IEEE 802.1Q. */
+const VLAN_TAG = 0x8100;
 const TEN_MB = 10 * 2 ** 20;
 
 /** Pings at a steady pace and remembers when each answer came. */
@@ -107,14 +109,19 @@ export async function says(from: Container, to: Container, word: string, port = 
   return stdout.trim() === word;
 }
 
-/** A frame with the mark of tests, 60 bytes. */
-export function markedFrame(to: string, from: string): Buffer {
-  const mac = (text: string) => Buffer.from(text.replaceAll(":", ""), "hex");
-  const frame = Buffer.alloc(FRAME_BYTES);
-  mac(to).copy(frame, 0);
-  mac(from).copy(frame, 6);
-  frame.writeUInt16BE(MARK, 12);
-  return frame;
+/** A frame with the mark of tests, 60 bytes; or as long as `mtu` allows behind the tag of a VLAN. */
+export function markedFrame(
+  to: string,
+  from: string,
+  tagged?: { readonly vlan: number; readonly mtu: number },
+): Buffer {
+  const macs = Buffer.from(`${to}${from}`.replaceAll(":", ""), "hex");
+  if (tagged === undefined) return Buffer.concat([macs, u16(MARK), Buffer.alloc(FRAME_BYTES)], FRAME_BYTES);
+  return Buffer.concat([macs, u16(VLAN_TAG), u16(tagged.vlan), u16(MARK), Buffer.alloc(tagged.mtu)]);
+}
+
+function u16(value: number): Buffer {
+  return Buffer.from([value >> 8, value & 0xff]);
 }
 
 /** "This address is here": an ARP request for the container's own address, padded to 60 bytes. */
@@ -126,7 +133,7 @@ export function announcement({ mac, address }: Container): Buffer {
   return Buffer.concat([...ethernet, ...request, Buffer.alloc(FRAME_BYTES)], FRAME_BYTES);
 }
 
-/** Puts raw frames of 60 bytes on a device of the namespace: those of `frames`, as often as `count` says. */
+/** Puts raw frames on a device of the namespace: those of `frames`, as often as `count` says. `frames` is one frame, or several of 60 bytes. */
 export async function inject(
   from: { readonly namespace: string },
   device: string,
@@ -134,7 +141,8 @@ export async function inject(
   count = 1,
 ): Promise<void> {
   const all = Buffer.concat(Array.from({ length: count }, () => frames));
-  await feed(from.namespace, `INTERFACE:${device}`, all, FRAME_BYTES);
+  const frameBytes = frames.length % FRAME_BYTES === 0 ? FRAME_BYTES : frames.length;
+  await feed(from.namespace, `INTERFACE:${device}`, all, frameBytes);
 }
 
 /** Sends one UDP datagram from the namespace. */
@@ -153,14 +161,14 @@ async function feed(namespace: string, address: string, bytes: Buffer, block = 6
   if (code !== 0) throw new Error(`socat ${address}: ${stderr}`);
 }
 
-/** Counts the marked frames that reach a device of the namespace. */
+/** Counts the marked frames that reach a device of the namespace, or those that `match` names in nft's words. */
 export class MarkCounter {
   readonly #namespace: string;
 
-  constructor({ namespace }: { readonly namespace: string }, device = "eth0") {
+  constructor({ namespace }: { readonly namespace: string }, device = "eth0", match = `ether type ${MARK}`) {
     this.#namespace = namespace;
     const hook = `type filter hook ingress device "${device}" priority 0`;
-    const table = `table netdev marks {\nchain lab {\n${hook}\nether type ${MARK} counter\n}\n}`;
+    const table = `table netdev marks {\nchain lab {\n${hook}\n${match} counter\n}\n}`;
     sh("ip", "netns", "exec", namespace, "nft", `add table netdev marks\ndelete table netdev marks\n${table}`);
   }
 
