@@ -36,6 +36,8 @@ export const DIGEST_ANSWER_MS = 500;
 export const MURMUR_PEERS = 3;
 export const MURMUR_MS = 100;
 export const MURMUR_FACTOR = 4;
+/** So many records of one owner that a pull brought are passed on as well: a station that moved, a few that came or went. */
+export const NEWS_MAX = 4;
 /** Comparisons of one scope that this host begins: the answer to one has an entry for each owner that differs, which at a join are all. */
 export const COMPARE_MS_PER_OWNER = 1;
 /** While owners are on their way from somebody who answers, the next comparison waits this long at most. */

@@ -7,6 +7,7 @@ import type { Deadline, Millis, Outbox } from "../machine.ts";
 import { Assembly, type CheckedBatch } from "./assembly.ts";
 import {
   BATCHES_IN_FLIGHT,
+  NEWS_MAX,
   PAUSE_MS,
   PULL_MS,
   PULL_QUEUE_MAX,
@@ -152,9 +153,13 @@ export class Pulls {
   #commit(pulls: PeerPulls, assembly: Assembly, delta: ReplicaDelta, now: Millis, out: Outbox): void {
     const { conflict, update, scope, owner } = assembly;
     if (conflict !== undefined) this.#replica.freeze(...conflict, out);
+    const isNews = this.#isNews(assembly);
     const result = conflict === undefined ? this.#replica.commit(scope, owner, update, out) : "equivocation";
     switch (result) {
       case "applied":
+        if (isNews) for (const { bytes } of update.records) this.#replica.spread(bytes, out);
+        this.#finish(pulls, assembly, delta, out);
+        break;
       case "stale":
       case "equivocation":
         this.#finish(pulls, assembly, delta, out);
@@ -165,6 +170,12 @@ export class Pulls {
       case "bad-set":
         this.#askWhole(pulls, assembly, delta, now);
     }
+  }
+
+  /** A network's hash is told seldom: a change in it that somebody missed is passed on by whoever finds it. What a newcomer fetches is old to all others. */
+  #isNews({ scope, owner, update }: Assembly): boolean {
+    const held = this.#replica.owners(scope).get(owner);
+    return scope !== "" && held !== undefined && held.version > 0 && update.records.length <= NEWS_MAX;
   }
 
   /** What we held may be what does not fit: the whole set is tried once before this peer is believed to lie. */
