@@ -9,11 +9,13 @@ import { beforeAll, expect, test } from "vitest";
 import { attach, cluster, connected, met, network, useLab } from "./kit.ts";
 import { type Container, type Host, until } from "./lab.ts";
 import { Pinger } from "./traffic.ts";
-import { part } from "./underlay.ts";
+import { mute, part } from "./underlay.ts";
 
 const DEAD_MS = 30_000;
 /** Each host probes one dead address a second and a handshake that failed is tried anew: half a minute is ample. */
 const HEALED_MS = 30_000;
+/** A session has been silent for 15 s when it is given up, and what is tried in its place has as long. */
+const NO_PATH_MS = 60_000;
 
 const lab = useLab();
 
@@ -90,6 +92,38 @@ test("one network made on both sides with two definitions is shown as a conflict
       const both = (await host.networks()).filter(({ name }) => name === "both");
       return both.length === 1 && both[0]!.state === "ok" && both[0]!.subnet === "10.80.0.0/16";
     });
+});
+
+test("while b hears nothing of a, both say that there is no path, c reaches either, and nobody is dead; then it heals", async () => {
+  const [a, b, c] = hosts;
+  const [ca, cb, cc] = containers;
+  const deaths = () => hosts.map(host => host.log().split('"member.dead"').length);
+  const before = deaths();
+  mute(a, b);
+  for (const [host, other] of [
+    [a, b],
+    [b, a],
+  ] as const)
+    await until(
+      `${host.name} says that there is no path`,
+      async () => (await host.peer(other))?.path === "none",
+      NO_PATH_MS,
+    );
+  expect(await a.cli("peers")).toContain("no path");
+  expect(await ca.pings(cb.address)).toBe(false);
+  for (const other of [ca, cb]) await connected(cc, other);
+  for (const [host, other] of [
+    [a, b],
+    [b, a],
+    [c, a],
+    [c, b],
+  ] as const)
+    expect((await host.peer(other))?.state).toBe("alive");
+  part(a.underlay);
+  await met(hosts, HEALED_MS);
+  await connected(ca, cb);
+  await connected(cb, ca);
+  expect(deaths()).toEqual(before);
 });
 
 test("a cluster of exactly two hosts finds itself again", async () => {

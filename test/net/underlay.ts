@@ -34,6 +34,12 @@ export function part(underlay: string, ...groups: readonly (readonly Host[])[]):
   );
 }
 
+/** Lets nothing pass from one host to the other, while the other's datagrams arrive. `part` without groups heals it. */
+export function mute(from: Host, to: Host): void {
+  const cut = `iifname ${from.underlayPort} oifname ${to.underlayPort} drop`;
+  rules(from.underlay, "bridge lab-part", `type filter hook forward priority 0; ${cut}`);
+}
+
 /**
  * Makes a router translate what leaves it, like a home router: nothing comes in that was not asked for. `how` is nft's: "" keeps
  * source ports where it can, "random" gives each destination another one (a symmetric NAT), "to :5000" a fixed one.
