@@ -24,6 +24,9 @@ const OVERLAYD = resolve(import.meta.dirname, "../../scripts/overlayd");
 /** The engine of every daemon that is not told another one: `OVERLAYD_ENGINE=native vitest run --project net`. */
 const ENGINE = process.env.OVERLAYD_ENGINE ?? "auto";
 
+/** `ip netns exec` puts the files of NETNS_ETC/NAME in the place of those in /etc (ip-netns(8)). */
+const NETNS_ETC = "/etc/netns";
+
 /** Longest a command of the lab may take; nothing in a test waits for ever. */
 const COMMAND_MS = 60_000;
 const OUTPUT_BYTES = 16 * 2 ** 20;
@@ -135,7 +138,8 @@ export class Lab {
     this.plug(underlay, namespace, "wan");
     address(namespace, "wan", wan);
     address(namespace, "br0", lan);
-    sh("ip", "netns", "exec", namespace, "sysctl", "-qw", "net.ipv4.ip_forward=1");
+    const forwarding = ["net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1"];
+    sh("ip", "netns", "exec", namespace, "sysctl", "-qw", ...forwarding);
     return namespace;
   }
 
@@ -151,6 +155,15 @@ export class Lab {
     );
   }
 
+  /** What programs in the namespace that start from now on find in /etc/hosts; no name server answers them. */
+  names(namespace: string, hosts: Readonly<Record<string, readonly string[]>>): void {
+    const dir = join(NETNS_ETC, namespace);
+    mkdirSync(dir, { recursive: true });
+    const lines = Object.entries(hosts).flatMap(([name, addresses]) => addresses.map(each => `${each} ${name}\n`));
+    writeFileSync(join(dir, "hosts"), lines.join(""));
+    writeFileSync(join(dir, "resolv.conf"), "nameserver 127.0.0.1\n");
+  }
+
   all(): readonly Host[] {
     return this.#hosts;
   }
@@ -160,7 +173,10 @@ export class Lab {
     for (const name of this.#namespaces) {
       for (const pid of pidsIn(name)) end(pid);
     }
-    for (const name of this.#namespaces.reverse()) quiet("ip", "netns", "del", name);
+    for (const name of this.#namespaces.reverse()) {
+      quiet("ip", "netns", "del", name);
+      rmSync(join(NETNS_ETC, name), { recursive: true, force: true });
+    }
     rmSync(this.dir, { recursive: true, force: true });
     const left = sh("ip", "netns", "list")
       .split("\n")

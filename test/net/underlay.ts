@@ -47,8 +47,8 @@ export function mute(from: Host, to: Host): void {
 export function translate(router: string, how: string): void {
   rules(
     router,
-    "ip lab-nat",
-    `type nat hook postrouting priority srcnat; oifname wan ip protocol udp masquerade ${how}`,
+    "inet lab-nat",
+    `type nat hook postrouting priority srcnat; oifname wan meta l4proto udp masquerade ${how}`,
   );
   rules(router, "inet lab-door", "type filter hook input priority 0; iifname wan meta l4proto udp drop");
 }
