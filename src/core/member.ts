@@ -111,6 +111,7 @@ export class Member {
       rng,
       shares: (peer, scope) => this.catalogue.isAttached(peer, vniOf(scope)),
       holders: scope => this.#holders(scope),
+      word: owner => this.membership.word(owner),
     });
     this.membership = new Membership({
       self: this.self,
@@ -396,6 +397,8 @@ export class Member {
         this.hosts.prove(notice.peer, notice.endpoint);
         if (this.#strangers.delete(notice.peer)) this.#introduce(notice.peer, now, out);
         return this.#planner.reach(notice.peer, true);
+      case "word":
+        return this.#hearWord(notice, now, out);
       case "member.alive":
       case "member.dead":
         return this.#planner.census(notice.peer, notice.kind === "member.alive");
@@ -419,6 +422,12 @@ export class Member {
     }
   }
 
+  /** It counts from when membership knows its host. */
+  #hearWord(told: Extract<Notice, { kind: "word" }>, now: Millis, out: Outbox): void {
+    this.#strangers.add(this.hosts.takeFresh(), now);
+    if (!this.#strangers.tell(told.owner, told)) this.membership.heed(told.from, told.owner, told.word, now, out);
+  }
+
   /** A new certificate, key or role: this host's own entry follows, because others are given the certificate from there. */
   #onIdentity(out: Outbox): void {
     this.hosts.learn(this.#identity.certificateBytes);
@@ -440,6 +449,7 @@ export class Member {
 
   #forget(host: PeerId, why: string, now: Millis, out: Outbox): void {
     this.#strangers.delete(host);
+    this.#strangers.takeWord(host);
     this.membership.forget(host);
     this.sessions.forget(host, why, now, out);
     this.hosts.forget(host);
@@ -457,12 +467,14 @@ export class Member {
   }
 
   #introduce(host: PeerId, now: Millis, out: Outbox): void {
+    const told = this.#strangers.takeWord(host);
     if (host === this.self || !this.hosts.has(host)) return;
     if (this.replica.owners("").get(host)?.left === true) {
       this.#forget(host, "left", now, out);
       return;
     }
     this.membership.know(host, now, out);
+    if (told !== undefined) this.membership.heed(told.from, host, told.word, now, out);
     this.hosts.describe(host, this.catalogue.hosts().get(host));
   }
 

@@ -17,6 +17,8 @@ export type Notice =
   | { readonly kind: "peer.psk"; readonly peer: PeerId; readonly generation: number }
   /** A gossiped rumor that is not membership's own. */
   | { readonly kind: "rumor"; readonly from: PeerId; readonly record: Uint8Array }
+  /** An owner's own word, which came with its records. */
+  | { readonly kind: "word"; readonly owner: PeerId; readonly from: PeerId; readonly word: Uint8Array }
   // replica
   /** A record became visible, changed, or was deleted (value undefined). */
   | {

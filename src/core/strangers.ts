@@ -11,8 +11,16 @@ const WAIT_MS = 1_000;
 const WAIT_MS_PER_HOST = 25;
 const WAIT_MS_MAX = 4_000;
 
+/** A host's own word, and who brought it. */
+export interface Told {
+  readonly from: PeerId;
+  readonly word: Uint8Array;
+}
+
 export class Strangers {
   readonly #hosts = new Set<PeerId>();
+  /** Of those hosts, until they are met. */
+  readonly #words = new Map<PeerId, Told>();
   /** Since when there are any. */
   #since: Millis = 0;
 
@@ -20,6 +28,20 @@ export class Strangers {
     if (hosts.length === 0) return;
     if (this.#hosts.size === 0) this.#since = now;
     for (const host of hosts) this.#hosts.add(host);
+  }
+
+  /** Keeps the word of a host until that is met. False when it is no stranger. */
+  tell(host: PeerId, told: Told): boolean {
+    if (!this.#hosts.has(host)) return false;
+    this.#words.set(host, told);
+    return true;
+  }
+
+  /** What was kept of a host that is being met. */
+  takeWord(host: PeerId): Told | undefined {
+    const told = this.#words.get(host);
+    this.#words.delete(host);
+    return told;
   }
 
   /** False when it was none. */

@@ -35,3 +35,13 @@ test("are strangers no more once they are taken out", () => {
   expect([strangers.delete(A), strangers.delete(A)]).toEqual([true, false]);
   expect([strangers.take(idle, 0), strangers.deadline()]).toEqual([[], undefined]);
 });
+
+test("have their words kept until they are met", () => {
+  const strangers = new Strangers();
+  const told = { from: B, word: Uint8Array.of(1) };
+  expect(strangers.tell(A, told)).toBe(false);
+  strangers.add([A], 0);
+  expect(strangers.tell(A, told)).toBe(true);
+  expect(strangers.take(idle, 0)).toEqual([A]);
+  expect([strangers.takeWord(A), strangers.takeWord(A), strangers.takeWord(B)]).toEqual([told, undefined, undefined]);
+});

@@ -22,6 +22,7 @@ import {
   OWNER_ENTRY_BYTES,
   WANT_BYTES,
   WANTS_MAX,
+  WORD_BYTES,
 } from "../../src/wire/messages/replica.ts";
 
 export const bytes = (length: number) => fc.uint8Array({ minLength: length, maxLength: length });
@@ -83,6 +84,7 @@ export const messages: {
       owner: peerId,
       incarnation: u32,
       cert: certificate,
+      word: bytes(WORD_BYTES),
       reset: fc.boolean(),
       records: fc.array(upTo(160), { maxLength: 4 }),
       from: u32,

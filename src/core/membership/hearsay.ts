@@ -5,6 +5,7 @@
 
 import type { PeerId } from "../../wire/ids.ts";
 import type { Millis, Outbox } from "../machine.ts";
+import { Memo } from "../memo.ts";
 import { type Context, hostsOf, isMesh } from "./context.ts";
 import type { Member } from "./member.ts";
 import { REFUTE_MS, retransmits, WORD_MS } from "./params.ts";
@@ -15,6 +16,12 @@ import type { Verdicts } from "./verdicts.ts";
 
 /** Incarnations that one start of a host has for itself: a refutation a second for 12 days, and then those of the next start. */
 const INCARNATIONS_PER_BOOT = 2 ** 20;
+
+/** Hosts that share a process share what they keep: words of a thousand members, and as much said against them. */
+const statements = new Memo<Uint8Array>(8_192);
+
+/** What is passed on of what is heard: all that is news; not the old accusations that answer a question; or nothing, where it came with a record. */
+export type Spread = "news" | "words" | "nothing";
 
 type Suspect = Extract<SignedRumor, { kind: "suspect" }>;
 type Alive = Extract<SignedRumor, { kind: "alive" }>;
@@ -51,8 +58,7 @@ export class Hearsay {
     this.#speak();
   }
 
-  /** `spread`: news is passed on; not so when it comes as the answer to a question. */
-  hear(from: PeerId, item: Uint8Array, spread: boolean, now: Millis, out: Outbox): void {
+  hear(from: PeerId, item: Uint8Array, spread: Spread, now: Millis, out: Outbox): void {
     const key = this.#seen.key(item);
     const seen = this.#seen.has(key, now);
     if (seen) this.#echoed(key);
@@ -94,7 +100,7 @@ export class Hearsay {
     from: PeerId,
     rumor: SignedRumor,
     item: Uint8Array,
-    { key, seen, spread }: { readonly key: string; readonly seen: boolean; readonly spread: boolean },
+    { key, seen, spread }: { readonly key: string; readonly seen: boolean; readonly spread: Spread },
     now: Millis,
     out: Outbox,
   ): void {
@@ -105,9 +111,9 @@ export class Hearsay {
     if (publicKey === undefined || !this.#usable(rumor, from, now, out)) return;
     if (!seen && !verifyRumor(this.#context.options.crypto, publicKey, rumor, item)) return;
     this.#seen.add(key, now);
-    const kept = item.slice();
+    const kept = statements.of(item, copy => copy)!;
     if (rumor.kind === "suspect") this.#suspected(rumor, kept, { key, spread }, now, out);
-    else this.#spoken(rumor, kept, key, now, out);
+    else this.#spoken(rumor, kept, { key, spread }, now, out);
   }
 
   /** In a large cluster everybody says everything; who hears again what it is passing on need not say it as often itself. */
@@ -150,7 +156,7 @@ export class Hearsay {
   #suspected(
     rumor: Suspect,
     item: Uint8Array,
-    { key, spread }: { readonly key: string; readonly spread: boolean },
+    { key, spread }: { readonly key: string; readonly spread: Spread },
     now: Millis,
     out: Outbox,
   ): void {
@@ -160,10 +166,16 @@ export class Hearsay {
     }
     const member = this.#context.members.get(rumor.subject);
     if (member === undefined || !this.#verdicts.accused(member, rumor.accuser, item, now, out)) return;
-    if (spread) this.#verdicts.spread(member, rumor.accuser, item, now, key);
+    if (spread === "news") this.#verdicts.spread(member, rumor.accuser, item, now, key);
   }
 
-  #spoken(rumor: Alive, item: Uint8Array, name: string, now: Millis, out: Outbox): void {
+  #spoken(
+    rumor: Alive,
+    item: Uint8Array,
+    { key, spread }: { readonly key: string; readonly spread: Spread },
+    now: Millis,
+    out: Outbox,
+  ): void {
     if (rumor.subject === this.#context.options.self) {
       this.#refute(rumor.incarnation, now);
       return;
@@ -172,9 +184,11 @@ export class Hearsay {
     if (member === undefined) return;
     member.incarnation = rumor.incarnation;
     member.word = item;
-    this.#verdicts.riseUnseen(member, now, out);
+    if (spread === "nothing") this.#verdicts.rise(member, now, out);
+    else this.#verdicts.riseUnseen(member, now, out);
     this.#context.broadcasts.drop(rumor.subject);
-    this.#context.broadcasts.add(`alive ${rumor.subject}`, rumor.subject, item, { name });
+    if (spread !== "nothing")
+      this.#context.broadcasts.add(`alive ${rumor.subject}`, rumor.subject, item, { name: key });
   }
 
   /** Goes past `incarnation`, once a second at most. */

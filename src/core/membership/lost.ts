@@ -50,14 +50,15 @@ export class Lost {
     this.#try(member, now, out);
   }
 
-  /** Helpers are asked only where somebody says that the member lives: it may be that only we have no path to it. */
+  /** Helpers are asked only where somebody says that the member lives, itself or others: it may be that only we have no path to it. */
   #try(member: Member, now: Millis, out: Outbox): void {
     member.probedAt = now;
-    this.#context.probes.start(member.peer, member.vouched, now, out);
+    this.#context.probes.start(member.peer, member.vouched || member.live, now, out);
   }
 
-  /** It was hurried when it seemed to be one of few; by now there are too many for a session with each, and its turn comes. */
+  /** It answered meanwhile. Or it was hurried when it seemed to be one of few; by now there are too many for a session with each, and its turn comes. */
   #canWait(member: Member): boolean {
+    if (member.state === "alive") return member.rttMs !== undefined || !isMesh(this.#context);
     return member.state === "unknown" && !member.vouched && !isMesh(this.#context);
   }
 
@@ -72,7 +73,7 @@ export class Lost {
     for (const peer of this.#eager) {
       this.#eager.delete(peer);
       const member = this.#context.members.get(peer);
-      if (member === undefined || member.state === "alive" || this.#canWait(member)) continue;
+      if (member === undefined || this.#canWait(member)) continue;
       this.#try(member, now, out);
       break;
     }

@@ -123,6 +123,20 @@ export class Membership implements Machine<MembershipMessage> {
     this.#lost.forget(peer);
   }
 
+  /** A member's own word as its records brought it: it counts like a rumor of it, and is no news to pass on. Many come together, so that a look at it has its turn. */
+  heed(from: PeerId, peer: PeerId, word: Uint8Array, now: Millis, out: Outbox): void {
+    const member = this.#context.members.get(peer);
+    if (member === undefined || member.live) return;
+    this.#hearsay.hear(from, word, "nothing", now, out);
+    if (member.live && isMesh(this.#context)) this.#lost.hurry(member, now);
+  }
+
+  /** The signed word of a member that is taken for alive. */
+  word(peer: PeerId): Uint8Array | undefined {
+    const member = this.#context.members.get(peer);
+    return member?.state === "alive" ? member.word : undefined;
+  }
+
   /** Spreads a signed record (<= 900 bytes); a newer one under the same key replaces it. */
   broadcast(key: string, record: Uint8Array, now: Millis): void {
     this.#hearsay.spread(key, encodeRecord(record), now);
@@ -281,7 +295,7 @@ export class Membership implements Machine<MembershipMessage> {
   }
 
   #hear(from: PeerId, items: readonly Uint8Array[], now: Millis, out: Outbox): void {
-    const spread = !this.#inquiry.expects(from, now);
+    const spread = this.#inquiry.expects(from, now) ? "words" : "news";
     for (const item of items.slice(0, RUMOR_ITEMS)) this.#hearsay.hear(from, item, spread, now, out);
   }
 

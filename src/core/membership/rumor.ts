@@ -21,7 +21,8 @@ export type SignedRumor = Exclude<Rumor, { kind: "record" }>;
 /** Incarnations are whole numbers below 2^53, so that they never round or wrap. */
 export const INCARNATION_MAX = Number.MAX_SAFE_INTEGER;
 
-const KIND = { suspect: 1, alive: 2, record: 3 } as const;
+/** A rumor's first byte. */
+export const KIND = { suspect: 1, alive: 2, record: 3 } as const;
 const ID_BYTES = 16;
 const SIGNATURE_BYTES = 64;
 const SUSPECT_BYTES = 1 + 2 * ID_BYTES + 8 + SIGNATURE_BYTES;

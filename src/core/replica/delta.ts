@@ -1,6 +1,7 @@
 /** The giving side of a pull: an owner's records cut into batches that each fit one datagram. */
 
-import type { ReplicaDelta } from "../../wire/messages/replica.ts";
+import { equalBytes } from "../../wire/bytes.ts";
+import { type ReplicaDelta, WORD_BYTES } from "../../wire/messages/replica.ts";
 import { CONTROL_BYTES_MAX } from "../../wire/protocol.ts";
 import type { OwnerSet } from "./ownerSet.ts";
 import type { SignedRecord } from "./record.ts";
@@ -35,6 +36,25 @@ function introduction(set: OwnerSet, cert: Uint8Array, batches: number): Replica
   const made = cut(set, { reset: true, from: 0, cert, batches });
   if (made.at(-1)?.last === true) introductions.set(set.tag, { cert, deltas: made });
   return made;
+}
+
+/** The same messages, the owner's own word with the last of them where there is room: whoever learns of many hosts need not ask each whether it lives. */
+export function withWord(deltas: readonly ReplicaDelta[], word: Uint8Array): readonly ReplicaDelta[] {
+  const last = deltas.at(-1);
+  if (last === undefined || roomBeside(last) < WORD_BYTES + ITEM_HEAD_BYTES) return deltas;
+  const known = worded.get(last);
+  if (known?.word !== undefined && equalBytes(known.word, word)) return [...deltas.slice(0, -1), known];
+  const made = { ...last, word };
+  worded.set(last, made);
+  return [...deltas.slice(0, -1), made];
+}
+
+/** By the message without it: the next who asks is told the same. */
+const worded = new WeakMap<ReplicaDelta, ReplicaDelta>();
+
+function roomBeside({ cert, records }: ReplicaDelta): number {
+  const parts = cert === undefined ? records : [cert, ...records];
+  return parts.reduce((room, part) => room - part.length - ITEM_HEAD_BYTES, ROOM_BYTES);
 }
 
 interface Cut {

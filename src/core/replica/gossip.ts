@@ -7,12 +7,13 @@ import {
   BUCKET_BYTES,
   DIGEST_BUCKETS,
   OWNER_ENTRIES_MAX,
+  type ReplicaDelta,
   type ReplicaMessage,
   WANTS_MAX,
 } from "../../wire/messages/replica.ts";
 import { type Deadline, earlier, type Machine, type Millis, type Outbox } from "../machine.ts";
 import type { Notice } from "../notice.ts";
-import { deltas } from "./delta.ts";
+import { deltas, withWord } from "./delta.ts";
 import { differingBuckets } from "./digest.ts";
 import { Gaps, type WaitingGap } from "./gaps.ts";
 import {
@@ -34,7 +35,7 @@ import {
 import { Murmurs } from "./murmurs.ts";
 import { Pulls } from "./pulls.ts";
 import type { Replica } from "./replica.ts";
-import { compareStates, type OwnerEntry, packEntries, unpackEntries, unpackWants } from "./states.ts";
+import { compareStates, type OwnerEntry, packEntries, unpackEntries, unpackWants, type Want } from "./states.ts";
 
 export interface GossipOptions {
   readonly replica: Replica;
@@ -43,6 +44,8 @@ export interface GossipOptions {
   readonly shares: (peer: PeerId, scope: string) => boolean;
   /** Living hosts that hold a network's scope, without this one. */
   readonly holders: (scope: string) => readonly PeerId[];
+  /** A host's own signed word that it lives, while this host takes it for alive. */
+  readonly word?: (owner: PeerId) => Uint8Array | undefined;
 }
 
 /** A host we have a session with. */
@@ -62,6 +65,7 @@ export class Gossip implements Machine<ReplicaMessage> {
   readonly #rng: Rng;
   readonly #shares: GossipOptions["shares"];
   readonly #holders: GossipOptions["holders"];
+  readonly #word: GossipOptions["word"];
   readonly #murmurs = new Murmurs();
   readonly #pulls: Pulls;
   readonly #peers = new Map<PeerId, PeerState>();
@@ -84,11 +88,12 @@ export class Gossip implements Machine<ReplicaMessage> {
   #fullAt: Millis | undefined;
   #turn = 0;
 
-  constructor({ replica, rng, shares, holders }: GossipOptions) {
+  constructor({ replica, rng, shares, holders, word }: GossipOptions) {
     this.#replica = replica;
     this.#rng = rng;
     this.#shares = (peer, scope) => scope === "" || shares(peer, scope);
     this.#holders = holders;
+    this.#word = word;
     this.#pulls = new Pulls(replica, (item, out) => this.#pulled(item.scope, item.owner, out));
   }
 
@@ -129,9 +134,7 @@ export class Gossip implements Machine<ReplicaMessage> {
         this.#serve(from, message.scope, message.wants, now, out);
         break;
       case "delta":
-        this.#pulls.take(from, message, now, out);
-        this.#collectGaps(undefined, now);
-        this.#compareOwed(now, out);
+        this.#take(from, message, now, out);
         break;
       default:
         message satisfies never;
@@ -295,6 +298,14 @@ export class Gossip implements Machine<ReplicaMessage> {
     this.#sendDigest(from, scope, ours, now, out);
   }
 
+  #take(from: PeerId, delta: ReplicaDelta, now: Millis, out: Outbox): void {
+    const { owner, word } = delta;
+    const asked = this.#pulls.take(from, delta, now, out);
+    if (asked && word !== undefined) out.notices.push({ kind: "word", owner, from, word });
+    this.#collectGaps(undefined, now);
+    this.#compareOwed(now, out);
+  }
+
   /** Starts at another bucket each time, so that one full of lasting differences does not hide the others. */
   #entriesIn(scope: string, buckets: ReadonlySet<number>): OwnerEntry[] {
     const found: OwnerEntry[][] = [];
@@ -351,8 +362,15 @@ export class Gossip implements Machine<ReplicaMessage> {
     const wants = unpackWants(packed).slice(0, WANTS_MAX);
     const batches = Math.floor(BATCHES_IN_FLIGHT / Math.max(1, wants.length));
     for (const want of wants) {
-      for (const message of deltas(this.#replica, scope, want, batches)) out.controls.push({ to: from, message });
+      for (const message of this.#answer(scope, want, batches)) out.controls.push({ to: from, message });
     }
+  }
+
+  /** Whoever knows nothing of an owner is told too that it lives. */
+  #answer(scope: string, want: Want, batches: number): readonly ReplicaDelta[] {
+    const answer = deltas(this.#replica, scope, want, batches);
+    const word = scope === "" && want.incarnation === 0 ? this.#word?.(want.owner) : undefined;
+    return word === undefined ? answer : withWord(answer, word);
   }
 
   #heardRumor(from: PeerId, bytes: Uint8Array, now: Millis, out: Outbox): void {

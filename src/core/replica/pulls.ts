@@ -83,17 +83,18 @@ export class Pulls {
     pulls.spoke = true;
   }
 
-  /** Unasked batches are not looked at. */
-  take(from: PeerId, delta: ReplicaDelta, now: Millis, out: Outbox): void {
+  /** Unasked batches are not looked at: false. */
+  take(from: PeerId, delta: ReplicaDelta, now: Millis, out: Outbox): boolean {
     const pulls = this.#peers.get(from);
     const assembly = pulls?.active.get(nameOf(delta));
-    if (pulls === undefined || assembly === undefined) return;
+    if (pulls === undefined || assembly === undefined) return false;
     const batch = this.#check(delta);
     if (batch === "bad") this.#pause(pulls, now);
     else if (batch === "unknown-owner") assembly.received++;
     else if (batch === "no-certificate") this.#refuse(pulls, assembly, now);
     else this.#assemble(pulls, assembly, batch, now, out);
     this.#next(pulls, now, out);
+    return true;
   }
 
   /** Whether owners of the scope are on their way from somebody who answers. */

@@ -28,6 +28,8 @@ export interface ReplicaDelta {
   readonly incarnation: number;
   /** The owner's certificate, when the puller may not know it. */
   readonly cert?: Uint8Array;
+  /** The owner's own word that it lives (an `alive` rumor), for such a puller, from a sender that takes it for alive. */
+  readonly word?: Uint8Array;
   /** The batch belongs to the owner's whole set, which takes the place of what the puller holds. */
   readonly reset: boolean;
   readonly records: readonly Uint8Array[];
@@ -45,6 +47,8 @@ export const OWNER_ENTRIES_MAX = 32;
 export const WANT_BYTES = 25;
 /** As many as a pull may bring batches. */
 export const WANTS_MAX = 32;
+/** An `alive` rumor: see core/membership/rumor.ts. */
+export const WORD_BYTES = 89;
 /** The smallest record has 114 bytes. */
 const DELTA_RECORDS_MAX = 9;
 
@@ -58,6 +62,7 @@ export const replicaSchemas = {
     owner: peerId,
     incarnation: u32,
     cert: v.exactOptional(certificate),
+    word: v.exactOptional(bytes(WORD_BYTES)),
     reset: v.boolean(),
     records: list(record, DELTA_RECORDS_MAX),
     from: u32,

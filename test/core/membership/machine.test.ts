@@ -65,6 +65,12 @@ class Alone {
     this.do(out => this.machine.handle(idOf(from), message, this.now, out));
   }
 
+  /** What a host said of itself came with its records. */
+  heed(host: number, incarnation: number): void {
+    const said = encodeAlive(crypto, seedOf(host), idOf(host), incarnation);
+    this.do(out => this.machine.heed(idOf(1), idOf(host), said, this.now, out));
+  }
+
   /** Lets time pass; `answer` says which hosts answer pings at once. */
   pass(ms: number, answer: (host: number) => boolean = () => false): void {
     const end = this.now + ms;
@@ -528,6 +534,7 @@ describe("lost members", () => {
         for (const from of [1, 2, 3]) alone.hear(from, vouch);
       },
       (alone: Alone) => alone.hear(1, word(41, 5)),
+      (alone: Alone) => alone.heed(41, 5),
     ]) {
       const alone = new Alone(41);
       alone.meet(40);
@@ -536,6 +543,21 @@ describe("lost members", () => {
       alone.pass(5_000, host => host !== 41);
       expect(alone.state(41)).toBe("suspect");
     }
+  });
+
+  test("rise on a word that came with their records, which is not passed on, but told with them as long as they are alive", () => {
+    const alone = new Alone(6);
+    alone.meet(5);
+    const said = encodeAlive(crypto, seedOf(6), idOf(6), 5);
+    expect(alone.machine.word(idOf(6))).toBeUndefined();
+    alone.heed(6, 5);
+    expect(alone.state(6)).toBe("alive");
+    expect(alone.machine.word(idOf(6))).toEqual(said);
+    alone.pass(80_000, host => host !== 6);
+    const items = alone.said("rumors").flatMap(one => one.message.items.map(decodeRumor));
+    expect(items.filter(item => item?.kind === "alive" && item.subject === idOf(6))).toEqual([]);
+    expect(alone.state(6)).toBe("dead");
+    expect(alone.machine.word(idOf(6))).toBeUndefined();
   });
 
   test("are tried once a second for ever, each in turn", () => {

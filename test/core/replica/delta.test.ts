@@ -4,11 +4,11 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import { Outbox } from "../../../src/core/machine.ts";
 import { Assembly } from "../../../src/core/replica/assembly.ts";
-import { deltas } from "../../../src/core/replica/delta.ts";
+import { deltas, withWord } from "../../../src/core/replica/delta.ts";
 import { parseRecord } from "../../../src/core/replica/record.ts";
 import { utf8 } from "../../../src/wire/bytes.ts";
 import { encodeControl } from "../../../src/wire/control.ts";
-import type { ReplicaDelta } from "../../../src/wire/messages/replica.ts";
+import { type ReplicaDelta, WORD_BYTES } from "../../../src/wire/messages/replica.ts";
 import { CONTROL_BYTES_MAX } from "../../../src/wire/protocol.ts";
 import { crypto, Host, keys, mulberry } from "./kit.ts";
 
@@ -133,4 +133,23 @@ test("a peer that has nothing newer says so in one empty batch", () => {
   expect(deltas(a.replica, "", stranger, 32)).toMatchObject([{ owner: bob.id, records: [], last: true }]);
   const assembly = new Assembly("", bob.id, NOTHING);
   expect(assembly.take(checked(deltas(a.replica, "", stranger, 32)[0]!))).toBe("nothing");
+});
+
+test("an owner's word goes with the last batch where there is room for it, in the same message for all who ask", () => {
+  const word = new Uint8Array(WORD_BYTES).fill(7);
+  const sizes = new Set<boolean>();
+  for (let length = 0; length <= 660; length += 20) {
+    const a = host();
+    write(a, "first", "v".repeat(100));
+    write(a, "last", "v".repeat(length));
+    const plain = deltas(a.replica, "", want(0, 0), 32);
+    const told = withWord(plain, word);
+    const last = told.at(-1)!;
+    for (const batch of told) expect(encodeControl(batch).length).toBeLessThanOrEqual(CONTROL_BYTES_MAX);
+    expect(told.slice(0, -1)).toEqual(plain.slice(0, -1));
+    expect(last).toEqual(last.word === undefined ? plain.at(-1) : { ...plain.at(-1), word });
+    expect(withWord(plain, word.slice()).at(-1)).toBe(last);
+    sizes.add(last.word !== undefined);
+  }
+  expect(sizes).toEqual(new Set([true, false]));
 });

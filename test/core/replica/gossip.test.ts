@@ -8,6 +8,7 @@ import { TOMBSTONE_STEP_MS, TOMBSTONE_STEPS } from "../../../src/core/replica/li
 import { LEFT, packEntries } from "../../../src/core/replica/states.ts";
 import { concat, toHex, utf8 } from "../../../src/wire/bytes.ts";
 import type { PeerId } from "../../../src/wire/ids.ts";
+import { WORD_BYTES } from "../../../src/wire/messages/replica.ts";
 import { CONTROL_BYTES_MAX } from "../../../src/wire/protocol.ts";
 import { certificate, crypto, forge, type Host, keys, Net } from "./kit.ts";
 
@@ -265,6 +266,29 @@ test("a peer that leaves a record out of an owner's set is not believed, and the
   expectAgreement(net);
 });
 
+test("who knows nothing of an owner is told its word with its records, and again only by who knows it", () => {
+  const { net, hosts } = cluster(19, 3);
+  const [a, b, c] = hosts as [Host, Host, Host];
+  net.rumors = false;
+  const word = new Uint8Array(WORD_BYTES).fill(3);
+  for (const host of [a, b]) host.words.set(a.id, word);
+  net.write(a, "k", "v");
+  net.run(10_000);
+  expectAgreement(net);
+  const told = [a, b, c].map(host => host.notices.filter(({ kind }) => kind === "word"));
+  expect(told[0]).toEqual([]);
+  for (const each of told.slice(1)) {
+    expect(each.length).toBeLessThanOrEqual(1);
+    for (const notice of each) expect(notice).toMatchObject({ owner: a.id, word });
+  }
+  expect(told[1]!.length + told[2]!.length).toBeGreaterThan(0);
+  net.write(a, "k", "w");
+  net.run(10_000);
+  expect([a, b, c].map(host => host.notices.filter(({ kind }) => kind === "word").length)).toEqual(
+    told.map(each => each.length),
+  );
+});
+
 test("a delta nobody asked for changes nothing", () => {
   const { net, hosts } = cluster(13, 2);
   const [a, b] = hosts as [Host, Host];
@@ -281,7 +305,10 @@ test("a delta nobody asked for changes nothing", () => {
     last: true,
   } as const;
   net.step(b, out => b.gossip.handle(a.id, { ...delta, records: [record.bytes] }, net.now, out));
+  const word = new Uint8Array(WORD_BYTES);
+  net.step(b, out => b.gossip.handle(a.id, { ...delta, records: [record.bytes], word }, net.now, out));
   expect(b.contents()).toEqual([]);
+  expect(b.has("word")).toBe(false);
 });
 
 test("digests go out at most once a second per peer, and only after hashes have differed for 400 ms", () => {

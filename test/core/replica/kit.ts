@@ -46,6 +46,8 @@ export class Host {
   readonly gossip: Gossip;
   readonly notices: Notice[] = [];
   readonly raised: number[] = [];
+  /** What is told with the records of a host. */
+  readonly words = new Map<PeerId, Uint8Array>();
   readonly #certificates = new Map<PeerId, { signKey: Uint8Array; bytes: Uint8Array }>();
 
   constructor(owner: Keys, rng: () => number, { incarnation = 1, knows = [] }: HostOptions = {}) {
@@ -61,7 +63,8 @@ export class Host {
       admit: bytes => this.admit(bytes),
     });
     const random = (length: number) => Uint8Array.from({ length }, () => Math.floor(rng() * 256));
-    this.gossip = new Gossip({ replica: this.replica, rng: random, shares: () => true, holders: () => [] });
+    const word = (peer: PeerId) => this.words.get(peer);
+    this.gossip = new Gossip({ replica: this.replica, rng: random, shares: () => true, holders: () => [], word });
   }
 
   get id(): PeerId {
