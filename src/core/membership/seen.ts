@@ -1,12 +1,12 @@
 /** Rumors already dealt with, for as long as copies of them may still move: a repeat costs no signature check. */
 
 import type { Crypto } from "../../crypto/crypto.ts";
-import { toHex } from "../../wire/bytes.ts";
 import type { Millis } from "../machine.ts";
 import { SEEN_MAX, SEEN_MS } from "./params.ts";
+import { KIND } from "./rumor.ts";
 
-/** Suspicions and words are below this, records mostly above. */
-const SHORT_BYTES = 128;
+/** The end of a signature: nobody finds two statements that share it. */
+const END_BYTES = 16;
 
 export class Seen {
   readonly #crypto: Crypto;
@@ -17,10 +17,12 @@ export class Seen {
     this.#crypto = crypto;
   }
 
-  /** Names a rumor by all of its content: what was seen is not verified again. Short ones, which are most, cost no hash. */
+  /**
+   * Names a rumor by all of its content: what was seen is not verified again. A member's word was verified when it was remembered and is not looked at a
+   * second time, so that the end of its signature is enough; of records, which are long, it is a hash.
+   */
   key(item: Uint8Array): string {
-    if (item.length <= SHORT_BYTES) return String.fromCharCode.apply(undefined, item as unknown as number[]);
-    return `hash ${toHex(this.#crypto.hash(item).subarray(0, 16))}`;
+    return String.fromCharCode(item[0]!, ...this.#name(item));
   }
 
   has(key: string, now: Millis): boolean {
@@ -34,6 +36,17 @@ export class Seen {
     for (const [old, at] of this.#at) {
       if (this.#at.size <= SEEN_MAX && now - at <= SEEN_MS) return;
       this.#at.delete(old);
+    }
+  }
+
+  #name(item: Uint8Array): Uint8Array {
+    switch (item[0]) {
+      case KIND.record:
+        return this.#crypto.hash(item).subarray(0, END_BYTES);
+      case KIND.alive:
+        return item.subarray(-END_BYTES);
+      default:
+        return item;
     }
   }
 }
