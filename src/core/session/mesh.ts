@@ -15,6 +15,11 @@ export class Mesh {
     this.#context = context;
   }
 
+  /** So few hosts were heard of that each pair may be to have a session. */
+  get isOpen(): boolean {
+    return this.#context.options.peers.size <= MESH_HOSTS_MAX;
+  }
+
   /** The pair is to have a session at all times. */
   has(id: PeerId): boolean {
     return this.alive.has(id) && this.alive.size < MESH_HOSTS_MAX;
@@ -22,7 +27,7 @@ export class Mesh {
 
   /** Has a living peer dialled soon, if it is not up by then: by the lower host id first. A dial whose gaps have grown long while it was away is hurried. */
   plan(peer: Peer, now: Millis): void {
-    if (peer.up || !this.alive.has(peer.id)) return;
+    if (peer.up || !this.alive.has(peer.id) || !this.isOpen) return;
     const wait = this.#context.options.self < peer.id ? 0 : MESH_WAIT_MS;
     peer.meshAt = now + wait + this.#context.jitter(MESH_JITTER_MS);
   }
@@ -31,6 +36,6 @@ export class Mesh {
   due(peer: Peer, now: Millis): boolean {
     if (peer.meshAt === undefined || peer.meshAt > now) return false;
     peer.meshAt = undefined;
-    return !peer.up && this.has(peer.id) && this.#context.options.peers.size <= MESH_HOSTS_MAX;
+    return !peer.up && this.has(peer.id) && this.isOpen;
   }
 }

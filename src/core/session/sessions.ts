@@ -346,7 +346,7 @@ export class Sessions implements Machine<SessionMessage> {
   #onAlive(id: PeerId, now: Millis, out: Outbox): void {
     if (id === this.#context.options.self) return;
     this.#mesh.alive.add(id);
-    const peer = this.#context.peer(id);
+    const peer = this.#mesh.isOpen ? this.#context.peer(id) : this.#context.peers.get(id);
     if (peer === undefined) return;
     peer.silent = false;
     if (peer.pathNone) this.#tellPathNone(peer, out);
