@@ -60,8 +60,7 @@ export class Planner {
   /** Who lives has changed. */
   census(host: PeerId, isAlive: boolean): void {
     if (isAlive === this.#live.has(host)) return;
-    this.#bury(host);
-    if (isAlive) this.#live.add(host);
+    this.#count(host, isAlive);
     this.hear();
   }
 
@@ -84,7 +83,7 @@ export class Planner {
 
   forget(host: PeerId): void {
     this.#pathless.delete(host);
-    this.#bury(host);
+    this.#count(host, false);
     this.touch();
   }
 
@@ -131,9 +130,10 @@ export class Planner {
     return diff(this.#plan, EMPTY_PLAN);
   }
 
-  #bury(host: PeerId): void {
-    this.#live.delete(host);
-    this.#parts.catalogue.census(host);
+  #count(host: PeerId, isAlive: boolean): void {
+    if (isAlive) this.#live.add(host);
+    else this.#live.delete(host);
+    this.#parts.catalogue.census(host, isAlive);
   }
 
   #endpoints(): ReadonlyMap<PeerId, readonly Endpoint[]> {

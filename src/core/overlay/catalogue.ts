@@ -96,8 +96,8 @@ export class Catalogue {
   }
 
   /** The host has come to life or died. */
-  census(peer: PeerId): void {
-    for (const { digest } of this.#statements.get(peer)?.values() ?? []) this.#networks.touch(digest);
+  census(peer: PeerId, isAlive: boolean): void {
+    for (const { digest } of this.#statements.get(peer)?.values() ?? []) this.#networks.census(digest, peer, isAlive);
   }
 
   #take(owner: PeerId, type: string, key: string, value: Uint8Array | undefined): boolean {

@@ -147,28 +147,33 @@ export class NetworkIndex {
   /** What a live host states, and how it was shown last. */
   readonly #groups = new Map<string, Group>();
   readonly #shown = new Map<string, NetworkView>();
-  /** Digests whose statements, attachments or living hosts have changed. */
+  /** Digests that are to be shown anew; and those of them of which more is to be looked at than who has come. */
   readonly #stale = new Set<string>();
+  readonly #changed = new Set<string>();
+  /** Who states a stale one since it was shown last, or has come to life. */
+  readonly #newcomers = new Map<string, PeerId[]>();
   #views: readonly NetworkView[] = [];
 
   state(statement: Statement): void {
     const { digest, owner } = statement;
     const known = this.#stated.get(digest);
+    if (known?.has(owner) === true) this.#change(digest);
+    else this.#come(digest, owner);
     if (known === undefined) this.#stated.set(digest, new Map([[owner, statement]]));
     else known.set(owner, statement);
-    this.#stale.add(digest);
   }
 
   withdraw({ digest, owner }: Statement): void {
     const known = this.#stated.get(digest);
     known?.delete(owner);
     if (known?.size === 0) this.#stated.delete(digest);
-    this.#stale.add(digest);
+    this.#change(digest);
   }
 
   /** Somebody who states it has come to life or died. */
-  touch(digest: string): void {
-    this.#stale.add(digest);
+  census(digest: string, owner: PeerId, isAlive: boolean): void {
+    if (isAlive) this.#come(digest, owner);
+    else this.#change(digest);
   }
 
   /** Who is attached has changed. */
@@ -177,7 +182,7 @@ export class NetworkIndex {
   }
 
   touchAll(): void {
-    for (const digest of this.#stated.keys()) this.#stale.add(digest);
+    for (const digest of this.#stated.keys()) this.#change(digest);
   }
 
   /** The same array until something is touched. */
@@ -191,22 +196,54 @@ export class NetworkIndex {
         this.#shown.set(found.digest, view(found, contest, attachments, live));
     }
     this.#stale.clear();
+    this.#changed.clear();
+    this.#newcomers.clear();
     this.#views = groups.map(({ digest }) => this.#shown.get(digest)!).sort(byName);
     return this.#views;
+  }
+
+  #come(digest: string, owner: PeerId): void {
+    this.#stale.add(digest);
+    const others = this.#newcomers.get(digest);
+    if (others === undefined) this.#newcomers.set(digest, [owner]);
+    else others.push(owner);
+  }
+
+  #change(digest: string): void {
+    this.#stale.add(digest);
+    this.#changed.add(digest);
   }
 
   /** True when a definition has come, gone or changed, which others may be in conflict with. */
   #regroup(live: ReadonlySet<PeerId>): boolean {
     let isContested = false;
     for (const digest of this.#stale) {
-      const before = this.#groups.get(digest);
-      const [found] = group(this.#stated.get(digest)?.values() ?? [], live);
-      if (found === undefined) this.#groups.delete(digest);
-      else this.#groups.set(digest, found);
-      if (found === undefined) this.#shown.delete(digest);
-      isContested ||= (before === undefined) !== (found === undefined) || before?.definition !== found?.definition;
+      const group = this.#groups.get(digest);
+      const before = group?.definition;
+      const after =
+        group !== undefined && !this.#changed.has(digest) ? this.#grow(group, live) : this.#build(digest, live);
+      isContested ||= before !== after;
     }
     return isContested;
+  }
+
+  /** Those who live of the newcomers join the others. */
+  #grow(found: Group, live: ReadonlySet<PeerId>): NetworkDefinition {
+    const stated = this.#stated.get(found.digest);
+    for (const owner of this.#newcomers.get(found.digest) ?? []) {
+      const statement = live.has(owner) ? stated?.get(owner) : undefined;
+      if (statement !== undefined) join(found, statement);
+    }
+    return found.definition;
+  }
+
+  #build(digest: string, live: ReadonlySet<PeerId>): NetworkDefinition | undefined {
+    const [found] = group(this.#stated.get(digest)?.values() ?? [], live);
+    if (found === undefined) {
+      this.#groups.delete(digest);
+      this.#shown.delete(digest);
+    } else this.#groups.set(digest, found);
+    return found?.definition;
   }
 }
 

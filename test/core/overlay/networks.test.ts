@@ -217,7 +217,8 @@ test("the index shows what the statements, attachments and living hosts give, ho
         if (what === "live") live.add(owner);
         if (what === "die") live.delete(owner);
         if (what === "live" || what === "die")
-          for (const statement of statements.values()) if (statement.owner === owner) index.touch(statement.digest);
+          for (const { digest, owner: stater } of statements.values())
+            if (stater === owner) index.census(digest, owner, what === "live");
         if (what === "look") check();
       }
       check();
