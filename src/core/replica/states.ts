@@ -34,10 +34,20 @@ export function compareStates(
 
 export function packEntries(entries: readonly OwnerEntry[]): Uint8Array {
   const bytes = new Uint8Array(entries.length * OWNER_ENTRY_BYTES);
-  entries.forEach((entry, index) => {
-    putState(bytes, index * OWNER_ENTRY_BYTES, entry);
-    bytes.set(entry.tag.subarray(0, ENTRY_TAG_BYTES), index * OWNER_ENTRY_BYTES + 24);
-  });
+  for (const [index, entry] of entries.entries()) bytes.set(packedEntry(entry), index * OWNER_ENTRY_BYTES);
+  return bytes;
+}
+
+/** By the tag, which names the record that the rest of the entry is of: in a large cluster all owners are told over and over. */
+const packed = new WeakMap<Uint8Array, Uint8Array>();
+
+function packedEntry(entry: OwnerEntry): Uint8Array {
+  const known = packed.get(entry.tag);
+  if (known !== undefined) return known;
+  const bytes = new Uint8Array(OWNER_ENTRY_BYTES);
+  putState(bytes, 0, entry);
+  bytes.set(entry.tag.subarray(0, ENTRY_TAG_BYTES), PEER_ID_BYTES + 8);
+  if (entry.tag.length > 0) packed.set(entry.tag, bytes);
   return bytes;
 }
 
