@@ -109,9 +109,9 @@ export class Hearsay {
     if (rumor.kind === "suspect" && signer === this.#context.options.self) return;
     const publicKey = this.#keyOf(signer);
     if (publicKey === undefined || !this.#usable(rumor, from, now, out)) return;
-    if (!seen && !verifyRumor(this.#context.options.crypto, publicKey, rumor, item)) return;
-    this.#seen.add(key, now);
     const kept = statements.of(item, copy => copy)!;
+    if (!seen && !verifyRumor(this.#context.options.crypto, publicKey, rumor, kept)) return;
+    this.#seen.add(key, now);
     if (rumor.kind === "suspect") this.#suspected(rumor, kept, { key, spread }, now, out);
     else this.#spoken(rumor, kept, { key, spread }, now, out);
   }

@@ -5,7 +5,7 @@
  */
 
 import type { Crypto } from "../../crypto/crypto.ts";
-import { concat, getU32, putU64, utf8 } from "../../wire/bytes.ts";
+import { concat, equalBytes, getU32, putU64, utf8 } from "../../wire/bytes.ts";
 import { type PeerId, peerIdBytes, peerIdFromBytes } from "../../wire/ids.ts";
 import { RECORD_BYTES_MAX } from "../../wire/protocol.ts";
 
@@ -71,8 +71,24 @@ export function decodeRumor(item: Uint8Array): Rumor | undefined {
   }
 }
 
-/** Whether the holder of `publicKey` (the accuser's, or the subject's own) signed this rumor. */
+/** Keys under which rumors verified, by what checked them: hosts that share a process share the object, and what came of it. */
+const verified = new WeakMap<Crypto["verify"], WeakMap<Uint8Array, Uint8Array>>();
+
+/** Whether the holder of `publicKey` (the accuser's, or the subject's own) signed this rumor, which nobody changes afterwards. */
 export function verifyRumor(crypto: Crypto, publicKey: Uint8Array, rumor: SignedRumor, item: Uint8Array): boolean {
+  let keys = verified.get(crypto.verify);
+  if (keys === undefined) {
+    keys = new WeakMap();
+    verified.set(crypto.verify, keys);
+  }
+  const known = keys.get(item);
+  if (known !== undefined && equalBytes(known, publicKey)) return true;
+  const good = isSigned(crypto, publicKey, rumor, item);
+  if (good) keys.set(item, publicKey);
+  return good;
+}
+
+function isSigned(crypto: Crypto, publicKey: Uint8Array, rumor: SignedRumor, item: Uint8Array): boolean {
   const label = rumor.kind === "suspect" ? SUSPECT_LABEL : ALIVE_LABEL;
   const body = item.subarray(0, item.length - SIGNATURE_BYTES);
   return crypto.verify(publicKey, concat(label, body), item.subarray(body.length));
