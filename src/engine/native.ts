@@ -11,7 +11,7 @@ import type { PortableOptions } from "./portable/portable.ts";
 const CONTRACT = 1;
 
 export interface NativeOptions extends PortableOptions {
-  /** Data threads, 1..16. Default: half of the cores, at most 4. */
+  /** Data threads, 1..16. Default: half of the cores, but two where there are two; at most 4. */
   readonly lanes?: number;
 }
 

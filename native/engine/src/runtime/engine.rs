@@ -36,11 +36,12 @@ pub struct Options {
     pub failed: Box<dyn Fn(&str) + Send + Sync>,
 }
 
-/// Half of the cores, for the other half is the hosts' whose frames these are.
+/// Half of the cores, for the other half is the hosts' whose frames these are; but two where there are two: a lane also does the kernel's work behind
+/// its writes, to the container's TCP and what that sends in return, which with many flows is as much as its own.
 #[must_use]
 pub fn lanes_by_default() -> usize {
     let cores = thread::available_parallelism().map_or(1, usize::from);
-    (cores / 2).clamp(1, LANES_BY_DEFAULT)
+    (cores / 2).clamp(cores.min(2), LANES_BY_DEFAULT)
 }
 
 pub struct Engine {
