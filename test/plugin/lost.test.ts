@@ -23,6 +23,7 @@ async function restarted(lose: () => void) {
   const network = await rig.network("my-network");
   const web = await rig.container(network, "web");
   await until("told", () => JSON.stringify(rig.daemon.names.get("my-network"))?.includes("web"));
+  await until("named", () => [...rig.daemon.pins.values()].some(({ name }) => name !== undefined));
   await rig.stopPlugin();
   lose();
   const before = { leases: [...rig.daemon.leases.values()], pins: [...rig.daemon.pins.values()] };
