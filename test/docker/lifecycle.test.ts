@@ -29,6 +29,10 @@ const RESTART_MS = 300;
 const BACK_MS = 2_000;
 const restart = () => new Promise(done => setTimeout(done, RESTART_MS));
 
+/** A flood of large pings, both ways between two hosts, that ends by itself after `-w` seconds. */
+const flood = (host: DockerHost, from: string, to: string) =>
+  host.docker("exec", "-d", from, "ping", "-f", "-q", "-s", "1300", "-w", "40", to);
+
 const started = (host: DockerHost, container: string) =>
   host.docker("inspect", "-f", "{{.State.StartedAt}} {{.RestartCount}}", container);
 
@@ -61,6 +65,7 @@ describe("traffic and names", () => {
   test("go on while the plugin is dead, and `docker run` works when it is back", async () => {
     const before = await started(a, "on-a");
     const address = await addressOf(b, "on-b");
+    await flood(a, "beside", address);
     const gap = await outage(a, "on-a", address, async () => {
       await a.stop("plugin", "SIGKILL");
       expect(await pings(a, "on-a", await addressOf(a, "beside"), 10)).toBe(true);
@@ -77,6 +82,7 @@ describe("traffic and names", () => {
   test("are back within 2 s when the daemon, here or there, or daemon and plugin are killed, and no container was touched", async () => {
     const before = await Promise.all([started(a, "on-a"), started(a, "beside")]);
     const [local, far] = [await addressOf(a, "beside"), await addressOf(b, "on-b")];
+    await flood(a, "beside", far);
     const crashed = (host: DockerHost, isPluginToo: boolean) => async () => {
       await Promise.all([host.stop("overlayd", "SIGKILL"), isPluginToo && host.stop("plugin", "SIGKILL")]);
       if (host === a) expect(await pings(a, "on-a", local, 2)).toBe(true);
