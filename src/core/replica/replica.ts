@@ -221,12 +221,11 @@ export class Replica {
       if (quiet === undefined && set.scope !== "" && set.hears(held)) publishFresh(held, out);
       return { result: compareStates(held, set) > 0 ? "early" : "duplicate", record: held };
     }
-    const farewell = record.type === LEFT_TYPE;
-    const reach = farewell ? { incarnation: record.incarnation, version: LEFT } : record;
-    if (set !== undefined && held === undefined && compareStates(reach, set) <= 0) return { result: "stale", record };
+    if (set !== undefined && held === undefined && compareStates(reachOf(record), set) <= 0)
+      return { result: "stale", record };
     const verdict = this.#verify(record, certificate);
     if (verdict !== undefined) return verdict;
-    if (farewell) return this.#farewell(record, out);
+    if (record.type === LEFT_TYPE) return this.#farewell(record, out);
     if (held !== undefined) return this.#equivocation(state, held, record, out);
     return this.#take(state, record, quiet, out);
   }
@@ -239,7 +238,8 @@ export class Replica {
     // A host that is leaving still gives its set away, with the farewell as its last record.
     const farewell = update.records.find(record => record.type === LEFT_TYPE && hasPlainMeaning(record));
     if (farewell !== undefined) {
-      if (known?.left !== true) this.#farewell(farewell, out);
+      if (known !== undefined && compareStates(reachOf(farewell), known) <= 0) return "stale";
+      this.#farewell(farewell, out);
       return "applied";
     }
     for (const record of update.records) {
@@ -446,6 +446,11 @@ export class Replica {
 function hasPlainMeaning(record: SignedRecord): boolean {
   if (record.type === LEFT_TYPE) return record.scope === "" && record.clear && record.value !== undefined;
   return record.clear ? record.type === CLEAR_TYPE && record.value === undefined : record.type !== CLEAR_TYPE;
+}
+
+/** What its owner's set has come to with this record: a farewell is above all versions of its incarnation. */
+function reachOf({ type, incarnation, version }: SignedRecord): Pick<SignedRecord, "incarnation" | "version"> {
+  return { incarnation, version: type === LEFT_TYPE ? LEFT : version };
 }
 
 /** Records that an update brings in addition, at most. */

@@ -163,6 +163,20 @@ test("a farewell is heard though versions before it are missing", () => {
   expect(b.contents()).toEqual([]);
 });
 
+test("an old set with a farewell at its end does not bury a later life", () => {
+  const [a, b] = [host(alice, 3), host()];
+  const records = [write(a, "k", "v"), run(out => a.replica.leave(out)!).result];
+  apply(b, write(host(alice, 4), "k", "again"));
+  const update = { incarnation: 3, reset: true, records };
+  expect(run(out => b.replica.commit("", alice.id, update, out)).result).toBe("stale");
+  expect(read(b, alice.id, "k")).toBe("again");
+  const late = host(carol);
+  expect(run(out => late.replica.commit("", alice.id, update, out)).result).toBe("applied");
+  expect(late.replica.owners("").get(alice.id)?.left).toBe(true);
+  const twice = run(out => late.replica.commit("", alice.id, update, out));
+  expect([twice.result, twice.notices]).toEqual(["stale", []]);
+});
+
 test("an evicted owner never comes back, with no incarnation", () => {
   const [a, b] = [host(alice), host()];
   apply(b, write(a, "k", "v"));
