@@ -29,9 +29,14 @@ const RESTART_MS = 300;
 const BACK_MS = 2_000;
 const restart = () => new Promise(done => setTimeout(done, RESTART_MS));
 
-/** A flood of large pings, both ways between two hosts, that ends by itself after `-w` seconds. */
-const flood = (host: DockerHost, from: string, to: string) =>
-  host.docker("exec", "-d", from, "ping", "-f", "-q", "-s", "1300", "-w", "40", to);
+/** Large pings as fast as they are answered, for so many seconds; resolves to the answers that came. */
+async function flood(host: DockerHost, from: string, to: string, seconds: number): Promise<number> {
+  const flags = ["-f", "-q", "-s", "1300", "-w", String(seconds)];
+  const { stdout } = await host.tryDocker("exec", from, "ping", ...flags, to);
+  return Number(/(\d+) received/.exec(stdout)?.[1]);
+}
+/** A hundred a second at least: the pings that measure are twenty. */
+const FLOOD_PER_S = 100;
 
 const started = (host: DockerHost, container: string) =>
   host.docker("inspect", "-f", "{{.State.StartedAt}} {{.RestartCount}}", container);
@@ -65,13 +70,14 @@ describe("traffic and names", () => {
   test("go on while the plugin is dead, and `docker run` works when it is back", async () => {
     const before = await started(a, "on-a");
     const address = await addressOf(b, "on-b");
-    await flood(a, "beside", address);
+    const flooding = flood(a, "beside", address, 8);
     const gap = await outage(a, "on-a", address, async () => {
       await a.stop("plugin", "SIGKILL");
       expect(await pings(a, "on-a", await addressOf(a, "beside"), 10)).toBe(true);
       await a.startPlugin();
     });
     expect(gap).toBeLessThan(1_000);
+    expect(await flooding).toBeGreaterThan(8 * FLOOD_PER_S);
     await reaches(a, "on-a", "on-b");
     await run(a, "later");
     await reaches(b, "on-b", "later");
@@ -82,7 +88,7 @@ describe("traffic and names", () => {
   test("are back within 2 s when the daemon, here or there, or daemon and plugin are killed, and no container was touched", async () => {
     const before = await Promise.all([started(a, "on-a"), started(a, "beside")]);
     const [local, far] = [await addressOf(a, "beside"), await addressOf(b, "on-b")];
-    await flood(a, "beside", far);
+    const flooding = flood(a, "beside", far, 20);
     const crashed = (host: DockerHost, isPluginToo: boolean) => async () => {
       await Promise.all([host.stop("overlayd", "SIGKILL"), isPluginToo && host.stop("plugin", "SIGKILL")]);
       if (host === a) expect(await pings(a, "on-a", local, 2)).toBe(true);
@@ -92,6 +98,7 @@ describe("traffic and names", () => {
     expect(await outage(a, "on-a", far, crashed(a, false))).toBeLessThan(BACK_MS);
     expect(await outage(a, "on-a", far, crashed(b, false))).toBeLessThan(BACK_MS);
     expect(await outage(a, "on-a", far, crashed(a, true))).toBeLessThan(BACK_MS);
+    expect(await flooding).toBeGreaterThan(20 * FLOOD_PER_S);
     await until("names are known", async () => (await resolved(a, "on-a", "on-b")).join() === far);
     await run(a, "later");
     await reaches(b, "on-b", "later");
