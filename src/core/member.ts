@@ -172,7 +172,7 @@ export class Member {
     this.docker.publish(out);
     this.ipam.start(now, out);
     out.commands.push(this.sessions.admission());
-    this.#meet(now, out);
+    this.meet(now, out);
   }
 
   /** Sealed controls. */
@@ -280,9 +280,18 @@ export class Member {
     this.ipam.notice(notice, now, out);
   }
 
-  /** The end of every input: hosts that were met, controls that have no session yet, and the difference between the new plan and the old. */
+  /** Membership probes everybody whose certificate is known. Who has left is no longer, though its last handshakes may still come in. */
+  meet(now: Millis, out: Outbox): void {
+    if (this.#departed.size > 0) {
+      for (const host of this.#departed) this.#forget(host, "left", now, out);
+      this.#departed.clear();
+    }
+    this.#strangers.add(this.hosts.takeFresh(), now);
+    for (const host of this.#strangers.take(() => this.#gossip.isFetching, now)) this.#introduce(host, now, out);
+  }
+
+  /** The end of every turn: the difference between the new plan and the old, and controls that have no session yet. */
   settle(now: Millis, out: Outbox): void {
-    this.#meet(now, out);
     this.#planOwners();
     this.#planner.settle(now, out);
     this.sessions.gate(now, out);
@@ -454,16 +463,6 @@ export class Member {
     this.sessions.forget(host, why, now, out);
     this.hosts.forget(host);
     this.#planner.forget(host);
-  }
-
-  /** Membership probes everybody whose certificate is known. Who has left is no longer, though its last handshakes may still come in. */
-  #meet(now: Millis, out: Outbox): void {
-    if (this.#departed.size > 0) {
-      for (const host of this.#departed) this.#forget(host, "left", now, out);
-      this.#departed.clear();
-    }
-    this.#strangers.add(this.hosts.takeFresh(), now);
-    for (const host of this.#strangers.take(() => this.#gossip.isFetching, now)) this.#introduce(host, now, out);
   }
 
   #introduce(host: PeerId, now: Millis, out: Outbox): void {

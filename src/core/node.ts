@@ -83,23 +83,33 @@ export class Node {
     if (this.self === undefined) this.#clearLeftovers(out);
     this.keeper.vault.reboot(this.#options.rng, out);
     if (!this.keeper.vault.isMember) out.commands.push(this.#closedDoor());
-    this.#settle(now, out);
+    this.settle(now, out);
   }
 
   // inputs
 
+  /** One of the events that the engine reports together: `settle` closes the turn behind the last of them. */
   event(event: EngineEvent, now: Millis, out: Outbox): void {
     if (event.on === "control") this.#onControl(event.from, event.body, now, out);
     else if (event.on === "handshake") this.#onHandshake(event.from, event.bytes, now, out);
     else this.#member?.event(event, now, out);
-    this.#settle(now, out);
+    this.#spread(now, out);
+  }
+
+  /** The end of a turn: the plan follows what was heard in it, and what is to be sent goes to peers with a session. */
+  settle(now: Millis, out: Outbox): void {
+    for (;;) {
+      this.#spread(now, out);
+      this.#member?.settle(now, out);
+      if (out.offered === out.notices.length) return;
+    }
   }
 
   tick(now: Millis, out: Outbox): void {
     this.keeper.tick(now, out);
     this.#member?.tick(now, out);
     this.#tickFarewell(now, out);
-    this.#settle(now, out);
+    this.settle(now, out);
   }
 
   deadline(): Deadline | undefined {
@@ -111,14 +121,14 @@ export class Node {
   advertise(endpoints: readonly Endpoint[], now: Millis, out: Outbox): void {
     this.#advertised = endpoints;
     this.#member?.publishHost(out);
-    this.#settle(now, out);
+    this.settle(now, out);
   }
 
   /** The engine was replaced: it holds no keys and no tables. */
   engineRestarted(now: Millis, out: Outbox): void {
     if (this.#member === undefined) out.commands.push(this.#closedDoor());
     else this.#member.engineRestarted(now, out);
-    this.#settle(now, out);
+    this.settle(now, out);
   }
 
   // reading
@@ -158,7 +168,7 @@ export class Node {
   init(names: { readonly cluster: string; readonly host: string }, now: Millis, out: Outbox): Identity {
     this.#requireIdle();
     const identity = this.keeper.issuer.init({ cluster: nameOf(names.cluster), host: labelOf(names.host) }, out);
-    this.#settle(now, out);
+    this.settle(now, out);
     return identity;
   }
 
@@ -176,7 +186,7 @@ export class Node {
       if ("joined" in outcome) this.#bootstrap = outcome.members;
       done(outcome);
     });
-    this.#settle(now, out);
+    this.settle(now, out);
   }
 
   /** Says farewell and forgets the cluster a moment later (notice `identity` `left`). Attachments are to be detached before. */
@@ -186,7 +196,7 @@ export class Node {
     if (farewell !== undefined) this.#farewell = new Farewell(farewell.bytes, this.#present().membership.alive(), now);
     else this.#forget(out);
     this.#tickFarewell(now, out);
-    this.#settle(now, out);
+    this.settle(now, out);
   }
 
   createToken(
@@ -220,7 +230,7 @@ export class Node {
     const made = this.#networks.create(wish, member.scene(), out);
     member.networksChanged(now, out);
     if (isNew) member.ipam.found(made.vni, now, out);
-    this.#settle(now, out);
+    this.settle(now, out);
     return made;
   }
 
@@ -228,7 +238,7 @@ export class Node {
     const member = this.#present();
     this.#networks.remove(name, member.scene(), out);
     member.networksChanged(now, out);
-    this.#settle(now, out);
+    this.settle(now, out);
   }
 
   /** What an attachment to the network would be: its definition. */
@@ -241,7 +251,7 @@ export class Node {
     const member = this.#present();
     this.#networks.attach(attachment, member.scene(), out);
     member.attachmentsChanged(now, out);
-    this.#settle(now, out);
+    this.settle(now, out);
   }
 
   detach(name: string, now: Millis, out: Outbox): LocalAttachment {
@@ -249,7 +259,7 @@ export class Node {
     const gone = this.#networks.detach(name, member.scene(), out);
     member.attachmentsChanged(now, out);
     member.ownership.forget(gone.vni, now, out);
-    this.#settle(now, out);
+    this.settle(now, out);
     return gone;
   }
 
@@ -265,7 +275,7 @@ export class Node {
   /** Carries out what a member can do and this class has no word for: addresses, names. */
   use<T>(action: (member: Member) => T, now: Millis, out: Outbox): T {
     const result = action(this.#present());
-    this.#settle(now, out);
+    this.settle(now, out);
     return result;
   }
 
@@ -283,7 +293,7 @@ export class Node {
     if (member.ownership.pin(vni, mac, pinned, now, out) === "full")
       throw new Refusal("limit", { what: "pinned MACs", max: PINS_MAX });
     member.pinsChanged();
-    this.#settle(now, out);
+    this.settle(now, out);
   }
 
   unpin(network: string, mac: Mac, now: Millis, out: Outbox): void {
@@ -292,14 +302,14 @@ export class Node {
     if (!member.ownership.unpin(vni, mac, now, out))
       throw new Refusal("usage", { problem: `${mac} is not pinned here in ${network}` });
     member.pinsChanged();
-    this.#settle(now, out);
+    this.settle(now, out);
   }
 
   /** Tells whether the host had the CA key: then the operator has more to do. */
   evict(host: PeerId, now: Millis, out: Outbox): { readonly heldCaKey: boolean } {
     const known = this.#present().hosts.get(host);
     const outcome = this.keeper.issuer.evict(host, out);
-    this.#settle(now, out);
+    this.settle(now, out);
     if (!("failed" in outcome)) return { heldCaKey: outcome.heldCaKey || known?.record?.issuer === true };
     if (outcome.failed === "not-issuer") throw this.#notIssuer();
     if (outcome.failed === "self")
@@ -312,7 +322,7 @@ export class Node {
     this.#present();
     const peer = this.#present().hosts.label(host);
     this.keeper.handover.add(host, now, out, outcome => done(this.#handoverRefusal(outcome, peer)));
-    this.#settle(now, out);
+    this.settle(now, out);
   }
 
   /** The CA's seed, to be encrypted by the caller at once. */
@@ -327,7 +337,7 @@ export class Node {
   importCa(seed: Uint8Array, now: Millis, out: Outbox): boolean {
     this.#present();
     const taken = this.keeper.issuer.importKey(seed, out);
-    this.#settle(now, out);
+    this.settle(now, out);
     return taken;
   }
 
@@ -343,14 +353,13 @@ export class Node {
     this.keeper.onHandshake(from, bytes, now, out);
   }
 
-  /** Offers each notice to every machine, makes and drops the member as the identity comes and goes, and closes the turn. */
-  #settle(now: Millis, out: Outbox): void {
-    for (;;) {
+  /** Offers each notice to every machine, and makes and drops the member as the identity comes and goes. */
+  #spread(now: Millis, out: Outbox): void {
+    do {
       this.#follow(now, out);
       this.#offer(now, out);
-      this.#member?.settle(now, out);
-      if (out.offered === out.notices.length) return;
-    }
+      this.#member?.meet(now, out);
+    } while (out.offered < out.notices.length);
   }
 
   #offer(now: Millis, out: Outbox): void {

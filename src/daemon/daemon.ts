@@ -122,6 +122,7 @@ export class Daemon {
       this.#turn((now, out) => {
         for (const event of engine.takeEvents())
           this.#surviving(`event ${event.on}`, () => node.event(event, now, out));
+        node.settle(now, out);
       }),
     );
   }

@@ -316,6 +316,7 @@ export class Process {
           this.#options.outside.event(event);
           node.event(event, now, out);
         }
+        node.settle(now, out);
       });
     }
     if (this.#stopped) return;

@@ -333,6 +333,7 @@ export class LabHost {
       if (events.isEmpty) return;
       const out = new Outbox();
       for (const event of events.take()) node.event(event, this.#lab.now, out);
+      node.settle(this.#lab.now, out);
       this.#flush(out);
     }
   }
