@@ -3,16 +3,13 @@
  * they read. Only for pure readings of signed bytes, whose values nobody changes.
  */
 
-import { equalBytes } from "../wire/bytes.ts";
-
-/** The end of what is remembered is its signature: nothing else tells two of them apart as well. */
-const KEY_BYTES = 16;
+import { equalBytes, getU32 } from "../wire/bytes.ts";
 
 export class Memo<Value> {
   readonly #max: number;
-  #young = new Map<string, { readonly bytes: Uint8Array; readonly value: Value }>();
+  #young = new Map<number, { readonly bytes: Uint8Array; readonly value: Value }>();
   /** What was not asked for since the younger half filled up goes with it. */
-  #old = new Map<string, { readonly bytes: Uint8Array; readonly value: Value }>();
+  #old = new Map<number, { readonly bytes: Uint8Array; readonly value: Value }>();
 
   /** Keeps at most `max` values. */
   constructor(max: number) {
@@ -33,7 +30,7 @@ export class Memo<Value> {
     return value;
   }
 
-  #keep(key: string, entry: { readonly bytes: Uint8Array; readonly value: Value }): void {
+  #keep(key: number, entry: { readonly bytes: Uint8Array; readonly value: Value }): void {
     if (this.#young.size >= this.#max / 2) {
       this.#old = this.#young;
       this.#young = new Map();
@@ -42,8 +39,14 @@ export class Memo<Value> {
   }
 }
 
-function keyOf(bytes: Uint8Array): string {
-  let key = "";
-  for (let at = Math.max(0, bytes.length - KEY_BYTES); at < bytes.length; at++) key += String.fromCharCode(bytes[at]!);
-  return key;
+/**
+ * A number from four places: somewhere among them is a signature or another hash, and nothing tells two readings apart as well. Of two under one number
+ * the later is remembered.
+ */
+function keyOf(bytes: Uint8Array): number {
+  const quarter = (bytes.length - 4) >> 2;
+  let key = bytes.length;
+  if (quarter <= 0) for (const byte of bytes) key = Math.imul(key, 31) + byte;
+  else for (let at = bytes.length - 4, n = 0; n < 4; at -= quarter, n++) key = Math.imul(key, 31) + getU32(bytes, at);
+  return key & 0x3fff_ffff;
 }

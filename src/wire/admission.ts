@@ -91,5 +91,5 @@ function cookieKey(crypto: Crypto, mac1Key: Uint8Array): Uint8Array {
 }
 
 function mac(crypto: Crypto, key: Uint8Array, ...parts: readonly Uint8Array[]): Uint8Array {
-  return crypto.hmac(key, ...parts).subarray(0, MAC1_BYTES);
+  return crypto.hmac(key, ...parts).slice(0, MAC1_BYTES);
 }

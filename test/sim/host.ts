@@ -112,10 +112,10 @@ export class SimHost implements Site {
     this.disturb();
   }
 
-  receive(from: Endpoint, bytes: Uint8Array): void {
+  receive(from: Endpoint, datagrams: readonly Uint8Array[]): void {
     if (this.process === undefined) return;
-    this.#world.onDatagram(this, from, bytes);
-    this.process.receive(from, bytes);
+    for (const bytes of datagrams) this.#world.onDatagram(this, from, bytes);
+    this.process.receive(from, datagrams);
   }
 
   disturb(): void {

@@ -1,13 +1,16 @@
 /** What must hold in one host's view at every moment, whatever the underlay does. */
 
 import { HOSTS_MAX } from "../../src/core/hosts.ts";
+import type { Certificate } from "../../src/core/identity/certificate.ts";
 import type { Member } from "../../src/core/member.ts";
 import type { Notice } from "../../src/core/notice.ts";
 import { parseRecord } from "../../src/core/overlay/records.ts";
 import { RECORDS_MAX } from "../../src/core/replica/limits.ts";
+import type { SignedRecord } from "../../src/core/replica/record.ts";
 import { type Mac, type PeerId, parseMac, parseVni, type Vni } from "../../src/wire/ids.ts";
 import type { SimHost } from "./host.ts";
 import type { ShadowSegment } from "./shadow.ts";
+import { name } from "./witness.ts";
 import type { World } from "./world.ts";
 
 const SIGNATURE_BYTES = 64;
@@ -26,9 +29,30 @@ export function checkOrigin(world: World, host: SimHost, notice: RecordNotice): 
   const record = member?.replica.owners(scope).get(owner)?.get(type, key);
   const certificate = member?.hosts.get(owner)?.certificate;
   if (record === undefined || certificate === undefined) return;
-  const signer = world.witness.signerOf(record.bytes.subarray(record.bytes.length - SIGNATURE_BYTES));
-  const expected = Buffer.from(certificate.signKey).toString("latin1");
-  if (signer !== expected) world.fault(`host ${host.index} took a record of ${owner} that its owner never signed`);
+  if (signerOf(world, record) !== nameOf(certificate))
+    world.fault(`host ${host.index} took a record of ${owner} that its owner never signed`);
+}
+
+/** Hosts of one world share what they read: the same object is looked up once. */
+const signers = new WeakMap<SignedRecord, { readonly world: World; readonly signer: string | undefined }>();
+
+function signerOf(world: World, record: SignedRecord): string | undefined {
+  const known = signers.get(record);
+  if (known?.world === world) return known.signer;
+  const signer = world.witness.signerOf(record.bytes.slice(record.bytes.length - SIGNATURE_BYTES));
+  signers.set(record, { world, signer });
+  return signer;
+}
+
+const names = new WeakMap<Certificate, string>();
+
+function nameOf(certificate: Certificate): string {
+  let known = names.get(certificate);
+  if (known === undefined) {
+    known = name(certificate.signKey);
+    names.set(certificate, known);
+  }
+  return known;
 }
 
 function touch(host: SimHost, scope: string, key: string): void {

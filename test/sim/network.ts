@@ -13,9 +13,19 @@ export interface Weather {
   readonly detourMs: number;
   readonly damage: number;
   readonly delayMs: readonly [number, number];
+  /** What a host sends to another within one millisecond arrives together, whole and once, as on a path with one queue; else each datagram fares by itself. */
+  readonly trains: boolean;
 }
 
-export const FAIR: Weather = { loss: 0, duplication: 0, reorder: 0, detourMs: 50, damage: 0, delayMs: [1, 4] };
+export const FAIR: Weather = {
+  loss: 0,
+  duplication: 0,
+  reorder: 0,
+  detourMs: 50,
+  damage: 0,
+  delayMs: [1, 4],
+  trains: false,
+};
 
 /** A host's place in the underlay. */
 export interface Site {
@@ -23,7 +33,7 @@ export interface Site {
   /** What the host itself thinks its address is. */
   endpoint: Endpoint;
   nat: Nat | undefined;
-  receive(from: Endpoint, bytes: Uint8Array): void;
+  receive(from: Endpoint, datagrams: readonly Uint8Array[]): void;
 }
 
 /** Delivery in order of sending takes at least this long once more for a copy. */
@@ -42,6 +52,10 @@ export class Network {
   readonly #cuts = new Map<number, number>();
   /** Datagrams that an eavesdropper kept. */
   readonly #captured: { readonly from: Endpoint; readonly to: Endpoint; readonly bytes: Uint8Array }[] = [];
+
+  /** What has left in this millisecond and is still joined by more, by path. */
+  readonly #trains = new Map<number, Uint8Array[]>();
+  #trainsAt = 0;
 
   constructor(clock: Scheduler, random: Random) {
     this.#clock = clock;
@@ -87,6 +101,10 @@ export class Network {
     this.#capture(from, to, bytes);
     const target = this.#route(to, from);
     if (target === undefined || (this.#cuts.size > 0 && this.#cuts.has(pathOf(site.index, target.index)))) return;
+    if (weather.trains) {
+      this.#couple(pathOf(site.index, target.index), from, to, bytes);
+      return;
+    }
     const copies = this.#random.chance(weather.duplication) ? 2 : 1;
     for (let copy = 0; copy < copies; copy++) this.#carry(from, to, bytes, copy * this.#random.between(0, COPY_MS));
   }
@@ -108,7 +126,22 @@ export class Network {
     const detour = this.#random.chance(reorder) ? this.#random.between(1, detourMs) : 0;
     const delay = this.#random.between(delayMs[0], delayMs[1]) + detour + extraMs;
     const arriving = this.#random.chance(damage) ? this.#damaged(bytes) : bytes;
-    this.#clock.after(delay, () => this.#route(to, from)?.receive(from, arriving));
+    this.#clock.after(delay, () => this.#route(to, from)?.receive(from, [arriving]));
+  }
+
+  /** The first to leave makes the train, and the others of this millisecond are coupled to it. */
+  #couple(path: number, from: Endpoint, to: Endpoint, bytes: Uint8Array): void {
+    if (this.#trainsAt !== this.#clock.now) this.#trains.clear();
+    this.#trainsAt = this.#clock.now;
+    const open = this.#trains.get(path);
+    if (open !== undefined) {
+      open.push(bytes);
+      return;
+    }
+    const train = [bytes];
+    this.#trains.set(path, train);
+    const [least, most] = this.weather.delayMs;
+    this.#clock.after(this.#random.between(least, most), () => this.#route(to, from)?.receive(from, train));
   }
 
   #route(to: Endpoint, from: Endpoint): Site | undefined {

@@ -116,14 +116,14 @@ export class Process {
     return result;
   }
 
-  receive(from: Endpoint, bytes: Uint8Array): void {
+  /** What has come in together. */
+  receive(from: Endpoint, datagrams: readonly Uint8Array[]): void {
     if (this.#stopped) return;
-    if (this.stalled) {
-      if (this.#backlog.length < BACKLOG_MAX) this.#backlog.push({ from, bytes });
-      return;
+    for (const bytes of datagrams) {
+      if (!this.stalled) this.#take(from, bytes);
+      else if (this.#backlog.length < BACKLOG_MAX) this.#backlog.push({ from, bytes });
     }
-    this.#take(from, bytes);
-    this.#settle();
+    if (!this.stalled) this.#settle();
   }
 
   /** A frame from the local bridge. */
@@ -204,15 +204,16 @@ export class Process {
 
   #take(from: Endpoint, bytes: Uint8Array): void {
     const { events, frames } = this.#out;
-    const told = events.length + frames.length;
+    const [framesBefore, eventsBefore] = [frames.length, events.length];
     this.#switch.outside(from, bytes, this.#now, this.#out);
-    if (bytes[0] === TYPE.sealed && events.length + frames.length > told) this.#deliveredOnce(bytes);
+    if (bytes[0] !== TYPE.sealed) return;
+    let came = frames.length > framesBefore;
+    for (let i = eventsBefore; i < events.length; i++) came ||= events[i]!.on === "control";
+    if (came) this.#deliveredOnce(bytes);
   }
 
   /** A datagram whose content came out must never come out again. */
   #deliveredOnce(bytes: Uint8Array): void {
-    const { events, frames } = this.#out;
-    if (frames.length === 0 && !events.some(({ on }) => on === "control")) return;
     const index = getU32(bytes, 4);
     // Counters start at 0 and one life's are few; two queues are in use.
     const bit = 2 * getU56(bytes, 9) + Math.min(1, bytes[8]!);
@@ -228,7 +229,7 @@ export class Process {
     if (this.#stopped || this.stalled) return;
     // Timers come before sockets in an event loop: what is overdue is judged before what has arrived is read.
     this.#wake();
-    for (const { from, bytes } of this.#backlog.splice(0)) this.receive(from, bytes);
+    for (const { from, bytes } of this.#backlog.splice(0)) this.receive(from, [bytes]);
   }
 
   #turn<T>(action: (node: Node, now: number, out: Outbox) => T): T {

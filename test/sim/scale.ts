@@ -32,7 +32,7 @@ export function scale(seed: number, hosts: number): boolean {
     for (const network of host.wants) for (let i = 0; i < ENDPOINTS; i++) world.stations.add(host, network);
     world.clock.at(world.random.below(1_000), () => host.boot());
   }
-  world.network.weather = { ...FAIR, loss: LOSS, delayMs: [1, 20] };
+  world.network.weather = { ...FAIR, loss: LOSS, delayMs: [1, 20], trains: true };
   schedule(world);
   const say = (what: string) => {
     const seconds = ((performance.now() - start) / 1_000).toFixed(0);
@@ -46,7 +46,7 @@ export function scale(seed: number, hosts: number): boolean {
     say(difference(world) ?? "equal views");
   }
   world.network.mendAll();
-  world.network.weather = FAIR;
+  world.network.weather = { ...FAIR, trains: true };
   for (const host of world.hosts) if (!host.up) host.boot();
   const converged = settle(world, say);
   world.clock.runTo(Math.max(RUN_MS, world.clock.now));

@@ -258,6 +258,7 @@ function weatherOf(random: Random): Weather {
     reorder: random.pick([0, 0.05, 0.3]),
     detourMs: random.pick([20, 100, 300]),
     damage: random.pick([0, 0, 0.01]),
+    trains: false,
     delayMs: random.pick([
       [1, 1],
       [1, 5],

@@ -52,7 +52,7 @@ const LABEL = utf8("overlayd certificate");
 
 /** The id of the host that signs with this Ed25519 public key. */
 export function hostId(crypto: Crypto, signKey: Uint8Array): PeerId {
-  return peerIdFromBytes(crypto.hash(signKey).subarray(0, PEER_ID_BYTES))!;
+  return peerIdFromBytes(crypto.hash(signKey).slice(0, PEER_ID_BYTES))!;
 }
 
 /** Throws RangeError for a subject that no certificate can hold: a caller's error. */

@@ -42,7 +42,7 @@ export class Seen {
   #name(item: Uint8Array): Uint8Array {
     switch (item[0]) {
       case KIND.record:
-        return this.#crypto.hash(item).subarray(0, END_BYTES);
+        return this.#crypto.hash(item).slice(0, END_BYTES);
       case KIND.alive:
         return item.subarray(-END_BYTES);
       default:

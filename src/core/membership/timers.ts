@@ -1,5 +1,6 @@
 /** Many deadlines behind one: a heap of timers, each with its reason. Cancelled ones stay until they surface. */
 
+import { Heap } from "../heap.ts";
 import type { Deadline, Millis, Outbox } from "../machine.ts";
 
 type Fire = (now: Millis, out: Outbox) => void;
@@ -23,78 +24,40 @@ export class Timer {
 }
 
 export class Timers {
-  #heap: Timer[] = [];
+  readonly #heap = new Heap<Timer>();
   #count = 0;
 
   at(at: Millis, why: string, fire: Fire): Timer {
     const timer = new Timer(at, why, this.#count++, fire);
     this.#heap.push(timer);
-    this.#up(this.#heap.length - 1);
     return timer;
   }
 
   next(): Deadline | undefined {
-    for (;;) {
-      const head = this.#heap[0];
-      if (head === undefined || head.fire !== undefined) return head;
-      this.#pop();
-    }
+    return this.#first();
   }
 
   /** Fires everything due at `now`, in order of time and then of setting; not what is set meanwhile for the same moment by itself. */
   run(now: Millis, out: Outbox): void {
     const last = this.#count;
     for (;;) {
-      const next = this.next();
-      const head = this.#heap[0];
-      if (next === undefined || head === undefined || head.at > now || head.order >= last) return;
-      this.#pop();
-      head.fire?.(now, out);
+      const first = this.#first();
+      if (first === undefined || first.at > now || first.order >= last) return;
+      this.#heap.pop();
+      first.fire?.(now, out);
     }
   }
 
   /** Moves every timer by `ms`; their order is unchanged. */
   shift(ms: number): void {
-    for (const timer of this.#heap) timer.at += ms;
+    for (const timer of this.#heap.items()) timer.at += ms;
   }
 
-  #pop(): void {
-    const last = this.#heap.pop();
-    if (last === undefined || this.#heap.length === 0) return;
-    this.#heap[0] = last;
-    this.#down(0);
-  }
-
-  #up(index: number): void {
-    let at = index;
-    while (at > 0) {
-      const parent = (at - 1) >> 1;
-      if (!before(this.#heap[at]!, this.#heap[parent]!)) return;
-      this.#swap(at, parent);
-      at = parent;
-    }
-  }
-
-  #down(index: number): void {
-    let at = index;
+  #first(): Timer | undefined {
     for (;;) {
-      let least = at;
-      for (const child of [2 * at + 1, 2 * at + 2]) {
-        if (child < this.#heap.length && before(this.#heap[child]!, this.#heap[least]!)) least = child;
-      }
-      if (least === at) return;
-      this.#swap(at, least);
-      at = least;
+      const { first } = this.#heap;
+      if (first === undefined || first.fire !== undefined) return first;
+      this.#heap.pop();
     }
   }
-
-  #swap(a: number, b: number): void {
-    const held = this.#heap[a]!;
-    this.#heap[a] = this.#heap[b]!;
-    this.#heap[b] = held;
-  }
-}
-
-function before(a: Timer, b: Timer): boolean {
-  return a.at < b.at || (a.at === b.at && a.order < b.order);
 }

@@ -1,5 +1,6 @@
 /** The taking side: which owners are asked of which peer, what of it has come, and what is asked again. */
 
+import type { Crypto } from "../../crypto/crypto.ts";
 import type { PeerId } from "../../wire/ids.ts";
 import type { OwnerState, ReplicaDelta } from "../../wire/messages/replica.ts";
 import { WANTS_MAX } from "../../wire/messages/replica.ts";
@@ -275,24 +276,15 @@ export class Pulls {
 
   /** What came must be what the owner signed for this place: else the peer is not worth listening to. */
   #check(delta: ReplicaDelta): CheckedBatch | "bad" | "unknown-owner" | "no-certificate" {
-    const records: SignedRecord[] = [];
-    let after = delta.from;
-    const isEvidence = delta.through === FROZEN || delta.through === LEFT;
-    for (const bytes of delta.records) {
-      const record = parseRecord(this.#replica.crypto, bytes);
-      if (record === undefined || record.owner !== delta.owner || record.scope !== delta.scope) return "bad";
-      if (record.incarnation !== delta.incarnation) return "bad";
-      if (!isEvidence && record.version <= after) return "bad";
-      const verdict = this.#replica.verified(record, delta.cert);
+    const records = recordsOf(this.#replica.crypto, delta);
+    if (records === undefined) return "bad";
+    if (delta.cert !== undefined && !this.#replica.admit(delta.owner, delta.cert)) return "no-certificate";
+    for (const record of records) {
+      const verdict = this.#replica.verified(record);
       if (verdict === "bad-signature") return "bad";
-      if (verdict === "unknown-owner") return delta.cert !== undefined || delta.from === 0 ? "no-certificate" : verdict;
-      after = record.version;
-      records.push(record);
+      if (verdict === "unknown-owner") return delta.from === 0 ? "no-certificate" : verdict;
     }
-    if (records.length > 0) return isEvidence || after === delta.through ? { delta, records } : "bad";
-    if (delta.cert !== undefined)
-      return this.#replica.admit(delta.owner, delta.cert) ? { delta, records } : "no-certificate";
-    return delta.last ? { delta, records } : "bad";
+    return records.length > 0 || delta.cert !== undefined || delta.last ? { delta, records } : "bad";
   }
 
   #finish(pulls: PeerPulls, assembly: Assembly, delta: ReplicaDelta, out: Outbox): void {
@@ -340,6 +332,32 @@ export class Pulls {
     this.#peers.set(peer, pulls);
     return pulls;
   }
+}
+
+/** Deltas read before, by how records are read: at a start many hosts are told the same. */
+const read = new WeakMap<ReplicaDelta, { readonly by: Crypto["hash"]; readonly records: readonly SignedRecord[] }>();
+
+/** The records of a delta, or undefined when they are not the owner's for this place, in version order. */
+function recordsOf(crypto: Crypto, delta: ReplicaDelta): readonly SignedRecord[] | undefined {
+  const known = read.get(delta);
+  if (known?.by === crypto.hash) return known.records;
+  const records = readRecords(crypto, delta);
+  if (records !== undefined) read.set(delta, { by: crypto.hash, records });
+  return records;
+}
+
+function readRecords(crypto: Crypto, delta: ReplicaDelta): readonly SignedRecord[] | undefined {
+  const isEvidence = delta.through === FROZEN || delta.through === LEFT;
+  const records: SignedRecord[] = [];
+  let after = delta.from;
+  for (const bytes of delta.records) {
+    const record = parseRecord(crypto, bytes);
+    if (record === undefined || record.owner !== delta.owner || record.scope !== delta.scope) return undefined;
+    if (record.incarnation !== delta.incarnation || (!isEvidence && record.version <= after)) return undefined;
+    after = record.version;
+    records.push(record);
+  }
+  return records.length === 0 || isEvidence || after === delta.through ? records : undefined;
 }
 
 function nameOf(of: { readonly owner: PeerId; readonly scope: string }): string {

@@ -46,7 +46,7 @@ function packedEntry(entry: OwnerEntry): Uint8Array {
   if (known !== undefined) return known;
   const bytes = new Uint8Array(OWNER_ENTRY_BYTES);
   putState(bytes, 0, entry);
-  bytes.set(entry.tag.subarray(0, ENTRY_TAG_BYTES), PEER_ID_BYTES + 8);
+  for (let i = 0; i < ENTRY_TAG_BYTES && i < entry.tag.length; i++) bytes[PEER_ID_BYTES + 8 + i] = entry.tag[i]!;
   if (entry.tag.length > 0) packed.set(entry.tag, bytes);
   return bytes;
 }

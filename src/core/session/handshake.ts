@@ -227,7 +227,7 @@ function expand(crypto: Crypto, secret: Uint8Array, info: Uint8Array): [key: Uin
 function agree(crypto: Crypto, noise: NoiseIKpsk2, choice: Choice, peer: Abilities): Agreement {
   const split = noise.keys();
   const keys = dataKeys(crypto, split, choice);
-  const keyId = toHex(noise.hash.subarray(0, 16));
+  const keyId = toHex(noise.hash.slice(0, 16));
   split.seal.fill(0);
   split.open.fill(0);
   noise.wipe();

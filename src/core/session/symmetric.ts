@@ -130,8 +130,10 @@ function noiseHkdf(crypto: Crypto, chainingKey: Uint8Array, input: Uint8Array, c
 /** 32 zero bits, then the counter, little-endian (Noise 12.3, ChaChaPoly). */
 function nonceOf(counter: number): Uint8Array {
   const nonce = new Uint8Array(NONCE_BYTES);
-  const view = new DataView(nonce.buffer);
-  view.setUint32(4, counter >>> 0, true);
-  view.setUint32(8, Math.floor(counter / 2 ** 32), true);
+  let left = counter;
+  for (let at = 4; at < NONCE_BYTES && left > 0; at++) {
+    nonce[at] = left % 256;
+    left = Math.floor(left / 256);
+  }
   return nonce;
 }
