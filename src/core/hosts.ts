@@ -15,8 +15,9 @@ import type { HostRecord } from "./overlay/records.ts";
 
 /** File of the state directory: known hosts and where they were, so that healing never depends on a seed. */
 export const PEERS_FILE = "peers";
-/** The file is a help, not a promise: it is written at most this often. */
+/** The file is a help, not a promise: it is written at most this often, and less often when it is long. */
 const WRITE_EVERY_MS = 10_000;
+const WRITE_EVERY_MS_PER_HOST = 60;
 /** But a host that dies a moment after it met others should find them again: who is new, and a first proof of where, waits for this only. */
 const WRITE_NEW_MS = 250;
 /** For each host known already: who knows many finds the others by them, and writing them all down is work. */
@@ -226,9 +227,9 @@ export class Hosts {
   }
 
   get #saveAt(): Millis {
-    if (this.#unsaved !== "news") return this.#savedAt + WRITE_EVERY_MS;
-    const waitMs = Math.max(WRITE_NEW_MS, WRITE_MS_PER_HOST * this.#hosts.size);
-    return this.#savedAt + Math.min(WRITE_EVERY_MS, waitMs);
+    const { size } = this.#hosts;
+    if (this.#unsaved === "news") return this.#savedAt + Math.max(WRITE_NEW_MS, WRITE_MS_PER_HOST * size);
+    return this.#savedAt + Math.max(WRITE_EVERY_MS, WRITE_EVERY_MS_PER_HOST * size);
   }
 }
 

@@ -15,7 +15,7 @@ import { carried, EMPTY_PLAN, type LocalSegment, type Plan, plan } from "./overl
 /** News of others come in bursts of hundreds, at a start and after a partition: they are planned together, and no guest notices the delay. */
 const NEWS_MS = 20;
 /** And this for each living host: all of them are looked at, and at a thousand that is a millisecond's work. */
-const NEWS_MS_PER_HOST = 0.25;
+const NEWS_MS_PER_HOST = 0.5;
 
 export interface PlannerParts {
   readonly self: PeerId;

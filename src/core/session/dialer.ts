@@ -106,15 +106,16 @@ export class Dialer {
 
   /** Seals and sends `body`; the result is what a cookie reply is checked against. */
   send(body: Uint8Array, mac1Key: Uint8Array, to: readonly Endpoint[], now: Millis, out: Outbox): SentHandshake {
-    const mac1 = mac1Of(sealHandshake(this.#context.options.crypto, body, mac1Key));
-    const sent: SentHandshake = { body, mac1Key, mac1, to, cookied: new Set() };
+    const plain = sealHandshake(this.#context.options.crypto, body, mac1Key);
+    const sent: SentHandshake = { body, mac1Key, plain, mac1: mac1Of(plain), to, cookied: new Set() };
     for (const endpoint of to) this.#sendTo(endpoint, sent, now, out);
     return sent;
   }
 
   #sendTo(endpoint: Endpoint, sent: SentHandshake, now: Millis, out: Outbox): void {
     const cookie = this.#context.cookies.get(endpoint, now);
-    const bytes = sealHandshake(this.#context.options.crypto, sent.body, sent.mac1Key, cookie);
+    const { crypto } = this.#context.options;
+    const bytes = cookie === undefined ? sent.plain : sealHandshake(crypto, sent.body, sent.mac1Key, cookie);
     out.handshakes.push({ to: endpoint, bytes });
   }
 

@@ -30,10 +30,12 @@ export interface Session {
   reply: SentHandshake | undefined;
 }
 
-/** A handshake datagram as it can be sent again: without its MACs, and with what a cookie reply to it is checked against. */
+/** A handshake datagram as it can be sent again: without its MACs for who asks for a cookie, and what a cookie reply to it is checked against. */
 export interface SentHandshake {
   readonly body: Uint8Array;
   readonly mac1Key: Uint8Array;
+  /** Sealed without a cookie. */
+  readonly plain: Uint8Array;
   readonly mac1: Uint8Array;
   /** Where it went; and, of these, who has asked for a cookie. */
   readonly to: readonly Endpoint[];

@@ -15,6 +15,8 @@ export interface WaitingFrame {
 
 export class Peer {
   readonly id: PeerId;
+  /** Orders peers by when they became known. */
+  readonly serial: number;
   readonly drops = new Drops();
   /** Where datagrams go. */
   endpoint: Endpoint | undefined;
@@ -34,8 +36,9 @@ export class Peer {
   bytesOut = 0;
   bytesIn = 0;
 
-  constructor(id: PeerId) {
+  constructor(id: PeerId, serial: number) {
     this.id = id;
+    this.serial = serial;
   }
 
   /** When anything authenticated last went either way: what keeps a NAT's mapping. */
@@ -62,9 +65,14 @@ export class Peer {
     return this.sessions.filter(session => !confirmed.includes(session) && !next.includes(session));
   }
 
+  /** It has a session, or frames wait for one. */
+  get isBusy(): boolean {
+    return this.sessions.length > 0 || this.waiting.length > 0;
+  }
+
   /** Nothing is left that the engine was told or could need. */
   get isIdle(): boolean {
-    return this.endpoint === undefined && this.sessions.length === 0 && this.waiting.length === 0;
+    return this.endpoint === undefined && !this.isBusy;
   }
 
   stats(now: number): PeerStats {

@@ -31,6 +31,8 @@ export class Tunnels {
   readonly #shared: Shared;
   readonly #peers = new Map<PeerId, Peer>();
   readonly #sessions = new Map<SessionIndex, Session>();
+  /** Of a thousand peers a tick concerns those that are busy. */
+  readonly #busy = new Set<Peer>();
   #serial = 0;
   #sweepAt: number | undefined;
 
@@ -42,7 +44,7 @@ export class Tunnels {
   peer(id: PeerId): Peer | undefined {
     const known = this.#peers.get(id);
     if (known !== undefined || this.#peers.size >= PEERS) return known;
-    const peer = new Peer(id);
+    const peer = new Peer(id, this.#serial++);
     this.#peers.set(id, peer);
     return peer;
   }
@@ -70,6 +72,7 @@ export class Tunnels {
     if (!this.#shared.keys.admit(toHex(this.#shared.crypto.hash(KEY_LABEL, keys.sealKey)))) return;
     const session = new Session(peer, keys, this.#shared, this.#serial++, now);
     peer.sessions.push(session);
+    this.#busy.add(peer);
     this.#sessions.set(session.local, session);
     this.#shared.agenda.arm(now + REJECT_MS, "session-expiry");
     if (session.confirmed) this.#use(session, keys.endpoint, now, out);
@@ -134,7 +137,7 @@ export class Tunnels {
 
   tick(now: number, out: SwitchOut, isReferred: (peer: Peer) => boolean): void {
     for (const session of this.#sessions.values()) this.#expire(session, now);
-    for (const peer of this.#peers.values()) this.#tickPeer(peer, now, out);
+    for (const peer of [...this.#busy].sort((a, b) => a.serial - b.serial)) this.#tickPeer(peer, now, out);
     this.#sweep(now, isReferred);
   }
 
@@ -209,6 +212,7 @@ export class Tunnels {
       this.#shared.drop(peer.endpoint === undefined ? "no-path" : "no-session", peer);
       return;
     }
+    this.#busy.add(peer);
     peer.waiting.push({ vni, frame: { ...frame, bytes: frame.bytes.slice() }, until: now + WAITING_MS });
     this.#shared.agenda.arm(now + WAITING_MS, "waiting-frames");
   }
@@ -261,6 +265,7 @@ export class Tunnels {
 
   #tickPeer(peer: Peer, now: number, out: SwitchOut): void {
     if (peer.waiting.length > 0) this.#expireWaiting(peer, now);
+    if (!peer.isBusy) this.#busy.delete(peer);
     const session = peer.sealing(now);
     if (session === undefined) {
       this.#quiet(peer);
