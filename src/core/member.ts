@@ -302,7 +302,7 @@ export class Member {
     if (!this.#ownersMoved) return;
     this.#ownersMoved = false;
     const { revision } = this.ownership;
-    if (revision !== this.#plannedOwners) this.#planner.touch();
+    if (revision !== this.#plannedOwners) this.#planner.touchOwners();
     this.#plannedOwners = revision;
   }
 

@@ -29,9 +29,12 @@ export class Planner {
   readonly #parts: PlannerParts;
   #plan: Plan = EMPTY_PLAN;
   #networks: readonly NetworkView[] = [];
+  #addresses: ReadonlyMap<PeerId, readonly Endpoint[]> = new Map();
   /** When the plan is to be made anew; undefined while nothing that it reads has changed. */
   #due: Millis | undefined = Number.NEGATIVE_INFINITY;
   #plannedAt: Millis = Number.NEGATIVE_INFINITY;
+  /** MACs have other owners, and nothing else is new: that is shown at once, with networks and addresses as they were planned last. */
+  #ownersMoved = false;
   /** Members that are alive or suspect, and this host. */
   readonly #live: Set<PeerId>;
   /** Living hosts that no address of theirs leads to. */
@@ -49,6 +52,11 @@ export class Planner {
   /** Something of this host that the plan reads has changed. */
   touch(): void {
     this.#due = Number.NEGATIVE_INFINITY;
+  }
+
+  /** MACs have other owners. */
+  touchOwners(): void {
+    this.#ownersMoved = true;
   }
 
   /** Something of others that the plan reads has changed: at once when that is the first for a while. */
@@ -94,30 +102,47 @@ export class Planner {
 
   /** Asks the engine for the difference between the last plan and what is known now. MAC ownership is open for what carries traffic, and nothing else. */
   settle(now: Millis, out: Outbox): void {
-    if (this.#due === undefined || now < this.#due) return;
+    const isDue = this.#due !== undefined && now >= this.#due;
+    if (!isDue && !this.#ownersMoved) return;
+    if (isDue) this.#look(now, out);
+    this.#ownersMoved = false;
+    const { self, ownership, loops, local } = this.#parts;
+    const next = plan({
+      self,
+      live: this.#live,
+      endpoints: this.#addresses,
+      networks: isDue ? this.#networks : this.#networks.map(network => this.#attachedStill(network)),
+      local: local.attachments.map(localSegment),
+      holdings: vni => ownership.holdings(vni),
+      contested: vni => ownership.contested(vni),
+      blocked: loops.blocked(),
+    });
+    out.commands.push(...diff(this.#plan, next));
+    this.#plan = next;
+  }
+
+  /** Takes in what others have said, and opens MAC ownership for what carries traffic now. */
+  #look(now: Millis, out: Outbox): void {
     this.#due = undefined;
     this.#plannedAt = now;
     const { self, ownership, loops } = this.#parts;
     const networks = this.networks();
     out.notices.push(...conflictNotices(this.#networks, networks));
     this.#networks = networks;
+    this.#addresses = this.#endpoints();
     const local = this.#parts.local.attachments.map(localSegment);
     // Behind a blocked attachment nothing is reached through this host: its MACs are for the one that carries on to claim.
     const blocked = loops.blocked();
     const open = carried({ self, networks, local }).filter(each => !blocked.has(each.local.vni));
     ownership.segments(new Map(open.map(({ local: { vni, pinnedOnly } }) => [vni, { pinnedOnly }])), now, out);
-    const next = plan({
-      self,
-      live: this.#live,
-      endpoints: this.#endpoints(),
-      networks,
-      local,
-      holdings: vni => ownership.holdings(vni),
-      contested: vni => ownership.contested(vni),
-      blocked,
-    });
-    out.commands.push(...diff(this.#plan, next));
-    this.#plan = next;
+  }
+
+  /** The network as it was planned last, without those that have detached since. */
+  #attachedStill(network: NetworkView): NetworkView {
+    const { catalogue } = this.#parts;
+    const { vni } = network.definition;
+    if (network.attached.every(peer => catalogue.isAttached(peer, vni))) return network;
+    return { ...network, attached: network.attached.filter(peer => catalogue.isAttached(peer, vni)) };
   }
 
   /** What an engine that holds nothing is to hold. */

@@ -5,7 +5,7 @@ import type { Cipher } from "../../src/crypto/crypto.ts";
 import type { KeyLimits } from "../../src/engine/portable/shared.ts";
 import type { Endpoint, Mac, PeerId, Vni } from "../../src/wire/ids.ts";
 import type { Nat, Site } from "./network.ts";
-import { Process } from "./process.ts";
+import { type Arrived, Process } from "./process.ts";
 import type { Random } from "./random.ts";
 import type { World } from "./world.ts";
 
@@ -42,6 +42,7 @@ export class SimHost implements Site {
   cuts = 0;
   readonly #world: World;
   readonly #random: Random;
+  #arrived: Arrived[] = [];
 
   constructor(world: World, index: number, endpoint: Endpoint, random: Random, keyLimits: KeyLimits | undefined) {
     this.#world = world;
@@ -71,9 +72,11 @@ export class SimHost implements Site {
   boot(): void {
     const { clock, witness } = this.#world;
     this.suspectedAt.clear();
+    this.#arrived = [];
     this.disturb();
     this.process = new Process({
       clock,
+      step: at => this.#step(at),
       random: this.#random,
       crypto: this.#world.cryptoOf(
         witness.cryptoFor({
@@ -115,7 +118,24 @@ export class SimHost implements Site {
   receive(from: Endpoint, datagrams: readonly Uint8Array[]): void {
     if (this.process === undefined) return;
     for (const bytes of datagrams) this.#world.onDatagram(this, from, bytes);
-    this.process.receive(from, datagrams);
+    const { stepMs } = this.#world;
+    if (stepMs === 1) this.process.receive(datagrams.map(bytes => ({ from, bytes })));
+    else this.#gather(from, datagrams);
+  }
+
+  /** What has come in since the last step waits for the next one. */
+  #gather(from: Endpoint, datagrams: readonly Uint8Array[]): void {
+    const { clock } = this.#world;
+    if (this.#arrived.length === 0)
+      clock.at(this.#step(clock.now), () => this.process?.receive(this.#arrived.splice(0)));
+    for (const bytes of datagrams) this.#arrived.push({ from, bytes });
+  }
+
+  /** The host's next step at or after `at`; hosts do not step together. */
+  #step(at: number): number {
+    const { stepMs } = this.#world;
+    const offset = this.index % stepMs;
+    return Math.ceil((at - offset) / stepMs) * stepMs + offset;
   }
 
   disturb(): void {

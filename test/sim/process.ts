@@ -19,8 +19,16 @@ import type { Scheduler } from "./scheduler.ts";
 import { Shadow } from "./shadow.ts";
 import { SlabOut } from "./slabOut.ts";
 
+/** A datagram that has come in. */
+export interface Arrived {
+  readonly from: Endpoint;
+  readonly bytes: Uint8Array;
+}
+
 export interface ProcessOptions {
   readonly clock: Scheduler;
+  /** When it looks at the clock next, at or after a time. */
+  readonly step: (at: number) => number;
   readonly random: Random;
   readonly crypto: Crypto;
   readonly ciphers: readonly Cipher[];
@@ -61,7 +69,7 @@ export class Process {
   readonly #options: ProcessOptions;
   #keys = new KeyRegistry();
   readonly #out = new SlabOut();
-  readonly #backlog: { readonly from: Endpoint; readonly bytes: Uint8Array }[] = [];
+  readonly #backlog: Arrived[] = [];
   /** Counters delivered per session index of this engine. */
   readonly #delivered = new Map<number, Uint8Array>();
   #nodeDue: Deadline | undefined;
@@ -117,11 +125,11 @@ export class Process {
   }
 
   /** What has come in together. */
-  receive(from: Endpoint, datagrams: readonly Uint8Array[]): void {
+  receive(arrived: readonly Arrived[]): void {
     if (this.#stopped) return;
-    for (const bytes of datagrams) {
-      if (!this.stalled) this.#take(from, bytes);
-      else if (this.#backlog.length < BACKLOG_MAX) this.#backlog.push({ from, bytes });
+    for (const datagram of arrived) {
+      if (!this.stalled) this.#take(datagram.from, datagram.bytes);
+      else if (this.#backlog.length < BACKLOG_MAX) this.#backlog.push(datagram);
     }
     if (!this.stalled) this.#settle();
   }
@@ -229,7 +237,7 @@ export class Process {
     if (this.#stopped || this.stalled) return;
     // Timers come before sockets in an event loop: what is overdue is judged before what has arrived is read.
     this.#wake();
-    for (const { from, bytes } of this.#backlog.splice(0)) this.receive(from, [bytes]);
+    for (const datagram of this.#backlog.splice(0)) this.receive([datagram]);
   }
 
   #turn<T>(action: (node: Node, now: number, out: Outbox) => T): T {
@@ -338,7 +346,7 @@ export class Process {
     const node = Math.max(this.#nodeDue?.at ?? Infinity, this.#lateUntil);
     const engine = this.#switch.deadline();
     const due = Math.min(node, engine?.at ?? Infinity, this.#now + SLEEP_MAX_MS);
-    const at = Math.max(Math.ceil(due), this.#now + 1);
+    const at = this.#options.step(Math.max(Math.ceil(due), this.#now + 1));
     if (at >= this.#wakeAt) return;
     this.#wakeAt = at;
     this.#options.clock.at(at, () => {

@@ -1,6 +1,6 @@
 /** Virtual time: things to do, in order of time and, within one millisecond, of their scheduling. */
 
-import { type Due, Heap } from "../../src/core/heap.ts";
+import { type Due, Heap } from "../../src/heap.ts";
 
 interface Job extends Due {
   readonly run: () => void;

@@ -17,11 +17,11 @@ export class Trace {
     this.#mix(-1);
   }
 
-  bytes(bytes: Uint8Array): void {
-    const whole = bytes.length & ~3;
+  bytes(bytes: Uint8Array, from = 0): void {
+    const whole = from + ((bytes.length - from) & ~3);
     let a = this.#a;
     let b = this.#b;
-    for (let i = 0; i < whole; i += 4) {
+    for (let i = from; i < whole; i += 4) {
       const word = bytes[i]! | (bytes[i + 1]! << 8) | (bytes[i + 2]! << 16) | (bytes[i + 3]! << 24);
       a = Math.imul(a ^ word, PRIME);
       a ^= a >>> 15;

@@ -31,12 +31,17 @@ export class Violation extends Error {
 export interface WorldOptions {
   readonly seed: number;
   readonly crypto: Crypto;
+  /** Hosts look at what has come in, and at the clock, in steps of so many milliseconds; as they come when undefined. */
+  readonly stepMs?: number;
   readonly keyLimits?: KeyLimits | undefined;
   /** What a planted bug makes of a host's crypto. */
   readonly spoil?: ((crypto: Crypto) => Crypto) | undefined;
   /** Off in the largest worlds: there views are compared at the end. */
   readonly checkViews?: boolean;
 }
+
+/** The end of a datagram is a tag or two MACs over all the rest. */
+const MACS_BYTES = 32;
 
 export class World {
   readonly clock = new Scheduler();
@@ -71,6 +76,10 @@ export class World {
     this.witness = new Witness(options.crypto, what => this.fault(what));
     this.frames = new Frames(what => this.fault(what));
     this.stations = new Stations(this, this.random.split());
+  }
+
+  get stepMs(): number {
+    return this.#options.stepMs ?? 1;
   }
 
   cryptoOf(crypto: Crypto): Crypto {
@@ -126,7 +135,7 @@ export class World {
     this.trace.number(this.clock.now);
     this.trace.number(host.index);
     this.trace.text(from);
-    this.trace.bytes(bytes);
+    this.trace.bytes(bytes, Math.max(0, bytes.length - MACS_BYTES));
   }
 
   onEvent(host: SimHost, event: EngineEvent): void {
@@ -134,7 +143,6 @@ export class World {
     this.trace.text(event.on);
     if ("peer" in event) this.trace.text(event.peer);
     if ("mac" in event) this.trace.text(event.mac);
-    if ("body" in event) this.trace.bytes(event.body);
   }
 
   onNotice(host: SimHost, notice: Notice): void {

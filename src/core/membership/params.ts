@@ -38,7 +38,7 @@ export const PENDING_MAX = 4096;
 /** A suspect is looked at again this often by whoever accused it or has a session with it; the first look is spread, so that looks do not arrive at once. */
 export const LOOK_PERIOD_MS = 2000;
 /** Less often when there are many: half of a large cluster is out of reach together, and comes back together. */
-export const LOOK_MS_PER_SUSPECT = 10;
+export const LOOK_MS_PER_SUSPECT = 20;
 export const LOOK_SPREAD_MS = 500;
 /** A host that only heard of a suspicion looks for itself this long before its verdict: a handshake, a ping and the helpers' answers fit. */
 export const LAST_LOOK_MS = 5500;

@@ -1,6 +1,6 @@
 /** Many deadlines behind one: a heap of timers, each with its reason. Cancelled ones stay until they surface. */
 
-import { Heap } from "../heap.ts";
+import { Heap } from "../../heap.ts";
 import type { Deadline, Millis, Outbox } from "../machine.ts";
 
 type Fire = (now: Millis, out: Outbox) => void;

@@ -182,18 +182,35 @@ export class Gossip implements Machine<ReplicaMessage> {
 
   deadline(): Deadline | undefined {
     let next = earlier(this.#replica.deadline(), this.#pulls.deadline());
-    next = earlier(next, { at: this.#fullAt ?? 0, why: "full comparison" });
+    if (next === undefined || (this.#fullAt ?? 0) < next.at) next = { at: this.#fullAt ?? 0, why: "full comparison" };
     if (this.#replica.hasGaps) next = earlier(next, { at: 0, why: "versions found missing" });
     next = earlier(earlier(next, this.#gaps.deadline()), this.#murmurs.deadline());
+    if (this.#doubts.size > 0) next = earlier(next, this.#doubtDeadline());
+    if (this.#owed.size > 0) next = earlier(next, this.#owedDeadline());
+    return earlier(next, this.#greetDeadline());
+  }
+
+  #doubtDeadline(): Deadline | undefined {
+    let next: Deadline | undefined;
     for (const { at } of this.#doubts.values()) next = earlier(next, { at, why: "a network's hash that differed" });
+    return next;
+  }
+
+  #owedDeadline(): Deadline | undefined {
+    let next: Deadline | undefined;
     for (const scope of this.#owed.keys())
       next = earlier(next, { at: this.#comparableAt(scope), why: "comparison owed" });
+    return next;
+  }
+
+  #greetDeadline(): Deadline | undefined {
+    let at = Number.POSITIVE_INFINITY;
     for (const scope of this.#replica.scopes()) {
       const state = this.#scopes.get(scope);
-      if (state === undefined || state.at !== undefined)
-        next = earlier(next, { at: state?.at ?? 0, why: "scope taken up" });
+      if (state === undefined) at = 0;
+      else if (state.at !== undefined && state.at < at) at = state.at;
     }
-    return next;
+    return at === Number.POSITIVE_INFINITY ? undefined : { at, why: "scope taken up" };
   }
 
   /**

@@ -57,9 +57,12 @@ export class Paths {
     out.controls.push({ to: peer.id, message: { t: "observed", endpoint } });
   }
 
-  /** After a second silence: a live peer that does not answer is probably behind a NAT that waits for its own datagram outward. */
+  /**
+   * After a second silence: a live peer that does not answer is probably behind a NAT that waits for its own datagram outward. Of a suspect no other member
+   * got an answer either.
+   */
   askHelp(peer: Peer, dial: Dial, out: Outbox): void {
-    if (dial.askedHelp || dial.tries < 3 || !this.#alive.has(peer.id)) return;
+    if (dial.askedHelp || dial.tries < 3 || peer.silent || !this.#alive.has(peer.id)) return;
     dial.askedHelp = true;
     for (const helper of this.#helpers(peer))
       out.controls.push({ to: helper.id, message: { t: "punch-ask", peer: peer.id } });

@@ -1,7 +1,7 @@
 /** One deadline per peer, and the earliest of them. Setting replaces: what was set before stays in the heap until it surfaces, and counts for nothing. */
 
+import { Heap } from "../../heap.ts";
 import type { PeerId } from "../../wire/ids.ts";
-import { Heap } from "../heap.ts";
 import type { Deadline, Millis } from "../machine.ts";
 
 interface Entry {

@@ -3,6 +3,7 @@
 import type { Endpoint, PeerId, Vni } from "../../wire/ids.ts";
 import type { PeerStats } from "../engine.ts";
 import { Drops } from "./drops.ts";
+import type { DuePeer } from "./duePeers.ts";
 import { SESSIONS_CONFIRMED, SESSIONS_NEXT } from "./limits.ts";
 import type { Frame } from "./out.ts";
 import type { Session } from "./session.ts";
@@ -31,6 +32,8 @@ export class Peer {
   /** Since when something sent has had no answer, and since when something heard has had none. */
   unansweredSince: number | undefined;
   owesSince: number | undefined;
+  /** Its place among those that wait for a time; kept by `DuePeers`. */
+  due: DuePeer | undefined;
   framesOut = 0;
   framesIn = 0;
   bytesOut = 0;
@@ -65,14 +68,9 @@ export class Peer {
     return this.sessions.filter(session => !confirmed.includes(session) && !next.includes(session));
   }
 
-  /** It has a session, or frames wait for one. */
-  get isBusy(): boolean {
-    return this.sessions.length > 0 || this.waiting.length > 0;
-  }
-
   /** Nothing is left that the engine was told or could need. */
   get isIdle(): boolean {
-    return this.endpoint === undefined && !this.isBusy;
+    return this.endpoint === undefined && this.sessions.length === 0 && this.waiting.length === 0;
   }
 
   stats(now: number): PeerStats {

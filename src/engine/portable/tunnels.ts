@@ -5,6 +5,7 @@ import { putInner } from "../../wire/datagram.ts";
 import type { Endpoint, PeerId, SessionIndex, Vni } from "../../wire/ids.ts";
 import { INNER_BYTES, KIND, OUTER_BYTES, QUEUE_CONTROL, REJECT_MS, TAG_BYTES } from "../../wire/protocol.ts";
 import type { EngineEvent, PeerStats, SessionKeys } from "../engine.ts";
+import { DuePeers, keepaliveAt } from "./duePeers.ts";
 import {
   ANSWER_MS,
   KEEPALIVE_MS,
@@ -31,13 +32,13 @@ export class Tunnels {
   readonly #shared: Shared;
   readonly #peers = new Map<PeerId, Peer>();
   readonly #sessions = new Map<SessionIndex, Session>();
-  /** Of a thousand peers a tick concerns those that are busy. */
-  readonly #busy = new Set<Peer>();
+  readonly #due: DuePeers;
   #serial = 0;
   #sweepAt: number | undefined;
 
   constructor(shared: Shared) {
     this.#shared = shared;
+    this.#due = new DuePeers(shared.agenda);
   }
 
   /** The peer's entry, made when it is new; undefined when the table is full. */
@@ -56,6 +57,7 @@ export class Tunnels {
   setEndpoints(id: PeerId, endpoints: readonly Endpoint[], now: number): void {
     const peer = this.peer(id);
     if (peer === undefined) return;
+    this.#due.touch(peer);
     if (endpoints.length === 0) {
       peer.endpoint = undefined;
       peer.isProven = false;
@@ -72,9 +74,8 @@ export class Tunnels {
     if (!this.#shared.keys.admit(toHex(this.#shared.crypto.hash(KEY_LABEL, keys.sealKey)))) return;
     const session = new Session(peer, keys, this.#shared, this.#serial++, now);
     peer.sessions.push(session);
-    this.#busy.add(peer);
     this.#sessions.set(session.local, session);
-    this.#shared.agenda.arm(now + REJECT_MS, "session-expiry");
+    this.#due.arm(peer, now + REJECT_MS, "session-expiry");
     if (session.confirmed) this.#use(session, keys.endpoint, now, out);
     else peer.endpoint ??= keys.endpoint;
     for (const old of peer.surplus()) this.#remove(old);
@@ -128,7 +129,7 @@ export class Tunnels {
     peer.unansweredSince = undefined;
     if (isData && peer.owesSince === undefined && now - peer.sentAt >= ANSWER_MS) {
       peer.owesSince = now;
-      this.#shared.agenda.arm(now + PASSIVE_KEEPALIVE_MS, "passive-keepalive");
+      this.#due.arm(peer, now + PASSIVE_KEEPALIVE_MS, "passive-keepalive");
     }
     if (!session.confirmed) this.#confirm(session, from, now, out);
     else if (newest && from !== peer.endpoint && session === peer.sealing(now)) this.#move(peer, from, out);
@@ -136,8 +137,10 @@ export class Tunnels {
   }
 
   tick(now: number, out: SwitchOut, isReferred: (peer: Peer) => boolean): void {
-    for (const session of this.#sessions.values()) this.#expire(session, now);
-    for (const peer of [...this.#busy].sort((a, b) => a.serial - b.serial)) this.#tickPeer(peer, now, out);
+    const due = this.#due.take(now);
+    for (const peer of due) for (const session of [...peer.sessions]) this.#expire(session, now);
+    for (const peer of due) this.#tickPeer(peer, now, out);
+    this.#due.armNext(now);
     this.#sweep(now, isReferred);
   }
 
@@ -189,7 +192,8 @@ export class Tunnels {
     const { peer } = session;
     peer.sentAt = now;
     peer.owesSince = undefined;
-    this.#shared.agenda.arm(now + KEEPALIVE_MS, "keepalive");
+    this.#due.arm(peer, now + KEEPALIVE_MS, "keepalive");
+    if (!session.canSeal(now)) this.#due.touch(peer);
     this.#countFragmented(to, bytes.length);
     out.datagrams.push({ to, bytes });
     if (session.nearItsEnd) this.#want(peer, "rekey", now, out);
@@ -203,7 +207,7 @@ export class Tunnels {
   #expectAnswer(peer: Peer, now: number): void {
     if (peer.unansweredSince !== undefined || now - (peer.heardAt ?? -Infinity) < ANSWER_MS) return;
     peer.unansweredSince = now;
-    this.#shared.agenda.arm(now + SILENT_MS, "silent");
+    this.#due.arm(peer, now + SILENT_MS, "silent");
   }
 
   #wait(peer: Peer, vni: Vni, frame: Frame, now: number, out: SwitchOut): void {
@@ -212,9 +216,8 @@ export class Tunnels {
       this.#shared.drop(peer.endpoint === undefined ? "no-path" : "no-session", peer);
       return;
     }
-    this.#busy.add(peer);
     peer.waiting.push({ vni, frame: { ...frame, bytes: frame.bytes.slice() }, until: now + WAITING_MS });
-    this.#shared.agenda.arm(now + WAITING_MS, "waiting-frames");
+    this.#due.arm(peer, now + WAITING_MS, "waiting-frames");
   }
 
   #want(peer: Peer, why: "frame" | "rekey" | "silent", now: number, out: SwitchOut): void {
@@ -249,33 +252,29 @@ export class Tunnels {
   }
 
   #expire(session: Session, now: number): void {
-    const at = session.installedAt + REJECT_MS;
-    if (now >= at) this.#remove(session);
-    else this.#shared.agenda.arm(at, "session-expiry");
+    if (now >= session.installedAt + REJECT_MS) this.#remove(session);
   }
 
   #remove(session: Session): void {
     const { sessions } = session.peer;
     sessions.splice(sessions.indexOf(session), 1);
     this.#sessions.delete(session.local);
+    this.#due.touch(session.peer);
     // Without a session nothing proves the address any more: the next advertised one is taken.
     if (sessions.length === 0) session.peer.isProven = false;
     session.close();
   }
 
   #tickPeer(peer: Peer, now: number, out: SwitchOut): void {
-    if (peer.waiting.length > 0) this.#expireWaiting(peer, now);
-    if (!peer.isBusy) this.#busy.delete(peer);
+    this.#expireWaiting(peer, now);
     const session = peer.sealing(now);
-    if (session === undefined) {
-      this.#quiet(peer);
-      return;
+    if (session === undefined) this.#quiet(peer);
+    else {
+      this.#checkSilence(peer, now, out);
+      if (peer.endpoint !== undefined && now >= keepaliveAt(peer))
+        this.#sendKeepalive(session, peer.endpoint, now, out);
     }
-    this.#checkSilence(peer, now, out);
-    const keepaliveAt = Math.min(peer.passedAt + KEEPALIVE_MS, (peer.owesSince ?? Infinity) + PASSIVE_KEEPALIVE_MS);
-    if (peer.endpoint === undefined) return;
-    if (now >= keepaliveAt) this.#sendKeepalive(session, peer.endpoint, now, out);
-    else this.#shared.agenda.arm(keepaliveAt, "keepalive");
+    this.#due.putBack(peer, now);
   }
 
   /** Without a session nobody owes anybody an answer. */
@@ -285,23 +284,18 @@ export class Tunnels {
   }
 
   #checkSilence(peer: Peer, now: number, out: SwitchOut): void {
-    if (peer.unansweredSince === undefined) return;
-    const at = peer.unansweredSince + SILENT_MS;
-    if (now < at) {
-      this.#shared.agenda.arm(at, "silent");
-      return;
-    }
+    if (peer.unansweredSince === undefined || now < peer.unansweredSince + SILENT_MS) return;
     peer.unansweredSince = undefined;
     this.#want(peer, "silent", now, out);
   }
 
   #expireWaiting(peer: Peer, now: number): void {
+    if (peer.waiting.length === 0) return;
     const kept = peer.waiting.filter(waiting => waiting.until > now);
     const expired = peer.waiting.length - kept.length;
     for (let i = 0; i < expired; i++) this.#shared.drop(peer.endpoint === undefined ? "no-path" : "no-session", peer);
     this.#shared.waitingRoom.give(expired);
     peer.waiting = kept;
-    if (kept.length > 0) this.#shared.agenda.arm(kept[0]!.until, "waiting-frames");
   }
 
   #letGo(now: number): void {
