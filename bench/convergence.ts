@@ -6,10 +6,10 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { join } from "node:path";
+import { heapOptions } from "../test/sim/heap.ts";
 import type { Options } from "./options.ts";
 
 const SIMULATOR = join(import.meta.dirname, "../test/sim/main.ts");
-const HEAP_MB = 12_288;
 /** Larger clusters are expected to take longer by more than this factor per factor of ten; beyond the limit they are not begun. */
 const GROWTH = 10;
 
@@ -43,7 +43,7 @@ function expectedSeconds({ outcome, hosts, realSeconds = 0 }: Convergence, count
 
 async function simulate(hosts: number, limitS: number): Promise<Convergence> {
   const start = performance.now();
-  const args = [`--max-old-space-size=${HEAP_MB}`, SIMULATOR, "--scale", String(hosts)];
+  const args = [...heapOptions(hosts), SIMULATOR, "--scale", String(hosts)];
   const child = spawn(process.execPath, args, { stdio: ["ignore", "pipe", "ignore"] });
   let text = "";
   child.stdout.setEncoding("utf8").on("data", (chunk: string) => (text += chunk));

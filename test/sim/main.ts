@@ -9,10 +9,10 @@
 
 import { spawnSync } from "node:child_process";
 import { parseArgs } from "node:util";
-import { getHeapStatistics } from "node:v8";
 import { loadEvp } from "../../src/crypto/evp.ts";
 import { nodeCrypto } from "../../src/crypto/node.ts";
 import { BREAKS } from "./breaks.ts";
+import { hasHeapFor, heapOptions } from "./heap.ts";
 import { numbers } from "./numbers.ts";
 import { findBreaks, repeatLine, runOne, smoke } from "./runs.ts";
 import { scale } from "./scale.ts";
@@ -35,19 +35,6 @@ const { values } = parseArgs({
   },
 });
 
-/**
- * A thousand hosts, each of which knows all others, do not fit the heap that Node takes by itself. Garbage is cheaper in large steps: by itself V8 looks
- * through the whole heap whenever 64 MB of byte arrays have come, which with this many datagrams is always, and half of the time is gone.
- */
-const LARGE_HOSTS = 200;
-const LARGE_HEAP = [
-  "--max-old-space-size=16384",
-  "--max-semi-space-size=256",
-  "--min-semi-space-size=64",
-  "--external-memory-accounted-in-global-limit",
-  "--heap-growing-percent=200",
-] as const;
-
 const crypto = loadEvp(nodeCrypto);
 const number = (text: string | undefined) => (text === undefined ? undefined : Number(text));
 
@@ -69,9 +56,9 @@ function run(): boolean {
 }
 
 function scaled(seed: number, hosts: number): boolean {
-  const hasRoom = getHeapStatistics().heap_size_limit > 8 * 2 ** 30;
-  if (hosts < LARGE_HOSTS || hasRoom) return scale(seed, hosts);
-  return spawnSync(process.execPath, [...LARGE_HEAP, ...process.argv.slice(1)], { stdio: "inherit" }).status === 0;
+  if (hasHeapFor(hosts)) return scale(seed, hosts);
+  const args = [...heapOptions(hosts), ...process.argv.slice(1)];
+  return spawnSync(process.execPath, args, { stdio: "inherit" }).status === 0;
 }
 
 process.exitCode = run() ? 0 : 1;

@@ -46,6 +46,8 @@ export const COMPARE_MS_MAX = 2_000;
 export const MISMATCH_MS = 400;
 /** In a network, one difference that is still there after this brings a digest as well. */
 export const DOUBT_MS = 1_000;
+/** A network of which nobody has spoken for this long is compared with one of its hosts: in a large cluster few of those that are pinged share it. */
+export const QUIET_MS = 4_000;
 /** Two differences further apart than this have nothing to do with each other. */
 export const MISMATCH_MS_MAX = 10_000;
 /** Everything is compared with a random peer this often, whatever the hashes say. */
