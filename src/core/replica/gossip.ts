@@ -31,10 +31,10 @@ import {
   MISMATCH_MS_MAX,
   OWNERS_BATCHES,
   PULLS_SERVED_PER_S,
-  QUIET_MS,
 } from "./limits.ts";
 import { Murmurs } from "./murmurs.ts";
 import { Pulls } from "./pulls.ts";
+import { Quiet } from "./quiet.ts";
 import type { Replica } from "./replica.ts";
 import { compareStates, type OwnerEntry, packEntries, unpackEntries, unpackWants, type Want } from "./states.ts";
 
@@ -79,9 +79,7 @@ export class Gossip implements Machine<ReplicaMessage> {
   readonly #mismatchAt = new Map<string, Millis>();
   /** Scopes of networks whose hash differed from a peer's: looked at once more at a time. */
   readonly #doubts = new Map<string, { readonly at: Millis; readonly peer: PeerId; readonly hash: Uint8Array }>();
-  /** When anybody last spoke of a network's state, here or there; and the earliest time at which one may have been quiet for too long. */
-  readonly #spokenAt = new Map<string, Millis>();
-  #quietAt: Millis = Number.POSITIVE_INFINITY;
+  readonly #quiet = new Quiet();
   /** When each scope was last compared by our own choice, and with whom it is to be compared next. */
   readonly #comparedAt = new Map<string, Millis>();
   readonly #owed = new Map<string, PeerId>();
@@ -190,7 +188,7 @@ export class Gossip implements Machine<ReplicaMessage> {
     if (next === undefined || (this.#fullAt ?? 0) < next.at) next = { at: this.#fullAt ?? 0, why: "full comparison" };
     if (this.#replica.hasGaps) next = earlier(next, { at: 0, why: "versions found missing" });
     next = earlier(earlier(next, this.#gaps.deadline()), this.#murmurs.deadline());
-    if (this.#quietAt < (next?.at ?? 0)) next = { at: this.#quietAt, why: "a network that nobody speaks of" };
+    next = earlier(next, this.#quiet.deadline());
     if (this.#doubts.size > 0) next = earlier(next, this.#doubtDeadline());
     if (this.#owed.size > 0) next = earlier(next, this.#owedDeadline());
     return earlier(next, this.#greetDeadline());
@@ -230,7 +228,7 @@ export class Gossip implements Machine<ReplicaMessage> {
     }
     const buckets = this.#replica.buckets(scope);
     if (buckets === undefined || !this.#sendDigest(peer, scope, buckets, now, out)) return;
-    this.#spoken(scope, now);
+    this.#quiet.spoken(scope, now);
     this.#owed.delete(scope);
     this.#comparedAt.set(scope, now);
   }
@@ -262,7 +260,7 @@ export class Gossip implements Machine<ReplicaMessage> {
     const own = this.#replica.hash(scope);
     if (state === undefined || own === undefined) return;
     this.#greeted(scope);
-    this.#spoken(scope, now);
+    this.#quiet.spoken(scope, now);
     if (equalBytes(own, hash)) return;
     if (this.#isLasting(scope, now)) this.compare(peer, scope, now, out);
     else if (scope !== "" && !this.#doubts.has(scope))
@@ -279,30 +277,11 @@ export class Gossip implements Machine<ReplicaMessage> {
     }
   }
 
-  /** The network that was not spoken of for longest, one at a time. Equal states are not answered. */
+  /** Equal states are not answered. */
   #breakQuiet(now: Millis, out: Outbox): void {
-    if (now < this.#quietAt) return;
-    let quietest: string | undefined;
-    for (const scope of this.#replica.scopes()) {
-      if (scope === "") continue;
-      if (quietest === undefined || this.#lastSpoken(scope, now) < this.#lastSpoken(quietest, now)) quietest = scope;
-    }
-    this.#quietAt = Number.POSITIVE_INFINITY;
-    if (quietest === undefined) return;
-    const at = this.#lastSpoken(quietest, now);
-    this.#spoken(quietest, now - at < QUIET_MS ? at : now);
-    const [peer] = now - at < QUIET_MS ? [] : this.#pick(quietest, 1);
-    if (peer !== undefined) this.compare(peer, quietest, now, out);
-  }
-
-  #lastSpoken(scope: string, now: Millis): Millis {
-    return this.#spokenAt.get(scope) ?? now;
-  }
-
-  #spoken(scope: string, at: Millis): void {
-    if (scope === "") return;
-    this.#spokenAt.set(scope, at);
-    this.#quietAt = Math.min(this.#quietAt, at + QUIET_MS);
+    const scope = this.#quiet.take(now);
+    const [peer] = scope === undefined ? [] : this.#pick(scope, 1);
+    if (peer !== undefined) this.compare(peer, scope!, now, out);
   }
 
   /**
@@ -340,7 +319,7 @@ export class Gossip implements Machine<ReplicaMessage> {
     const before = state?.answeredAt?.get(scope);
     if (state === undefined || (before !== undefined && now - before < DIGEST_ANSWER_MS)) return;
     this.#greeted(scope);
-    this.#spoken(scope, now);
+    this.#quiet.spoken(scope, now);
     const ours = this.#replica.buckets(scope)!;
     const differing = differingBuckets(ours, theirs);
     if (differing.size === 0) return;
@@ -488,7 +467,7 @@ export class Gossip implements Machine<ReplicaMessage> {
     this.#comparedAt.delete(scope);
     this.#owed.delete(scope);
     this.#told.delete(scope);
-    this.#spokenAt.delete(scope);
+    this.#quiet.forget(scope);
   }
 
   #greeted(scope: string): void {
