@@ -3,6 +3,7 @@
 import { afterAll, afterEach, expect } from "vitest";
 import type { StatusView } from "../../src/daemon/views.ts";
 import { type Container, type Host, Lab, type Outcome, until } from "./lab.ts";
+import { translate } from "./underlay.ts";
 
 /** A lab for one test file. Its daemons' logs are shown when a test fails. */
 export function useLab(): Lab {
@@ -23,6 +24,40 @@ export async function cluster(hosts: readonly Host[], ...flags: readonly string[
   for (const [index, host] of others.entries()) host.join(hosts[index]!.address, token);
   await met(hosts);
   return token;
+}
+
+/** Where the two homes of a network test are. */
+interface HomesAt {
+  readonly open: string;
+  readonly outer: readonly [string, string];
+  readonly gateway: string;
+  readonly inside: string;
+}
+
+/** Host `a` in the open, which begins a cluster, and `b` and `c`, each behind a router of its own that translates; all run, none but `a` is a member. */
+export async function homes(lab: Lab, at: HomesAt) {
+  const under = lab.underlay();
+  const a = lab.host("a", under, { address: at.open });
+  const home1 = lab.router("home1", under, at.outer[0], at.gateway);
+  const home2 = lab.router("home2", under, at.outer[1], at.gateway);
+  const inside = { address: at.inside, gateway: at.gateway };
+  const [b, c] = [lab.host("b", home1, inside), lab.host("c", home2, inside)];
+  translate(home1, "to :5001");
+  translate(home2, "");
+  await Promise.all([a.start(), b.start(), c.start()]);
+  return { a, b, c, home1, home2, token: await a.init() };
+}
+
+/** `b` joins from behind its router, and a container on it and one on `a` reach each other through `endpoint`. */
+export async function joinFromHome(a: Host, b: Host, token: string, endpoint: string): Promise<[Container, Container]> {
+  b.join(a.address, token);
+  await network([a, b], "blue");
+  const ca = a.container("ca", "br-blue", "10.77.0.1/16");
+  const cb = b.container("cb", "br-blue", "10.77.0.2/16");
+  await connected(cb, ca);
+  await connected(ca, cb);
+  expect(await a.peer(b)).toMatchObject({ state: "alive", path: "direct", endpoint });
+  return [ca, cb];
 }
 
 /** Waits until each host sees each other one alive, over a direct path. */

@@ -9,7 +9,7 @@
  */
 
 import { beforeAll, expect, test } from "vitest";
-import { attach, connected, network, useLab } from "./kit.ts";
+import { attach, connected, homes, joinFromHome, useLab } from "./kit.ts";
 import { type Container, type Host, until } from "./lab.ts";
 import { forget, translate } from "./underlay.ts";
 
@@ -24,26 +24,17 @@ let [home1, home2] = ["", ""];
 let token = "";
 
 beforeAll(async () => {
-  const under = lab.underlay();
-  a = lab.host("a", under, { address: "10.9.0.1" });
-  home1 = lab.router("home1", under, "10.9.0.101", "192.168.1.1");
-  home2 = lab.router("home2", under, "10.9.0.102", "192.168.1.1");
-  const inside = { address: "192.168.1.2", gateway: "192.168.1.1" };
-  [b, c] = [lab.host("b", home1, inside), lab.host("c", home2, inside)];
-  translate(home1, "to :5001");
-  translate(home2, "");
-  await Promise.all([a.start(), b.start(), c.start()]);
-  token = await a.init();
+  const at = {
+    open: "10.9.0.1",
+    outer: ["10.9.0.101", "10.9.0.102"],
+    gateway: "192.168.1.1",
+    inside: "192.168.1.2",
+  } as const;
+  ({ a, b, c, home1, home2, token } = await homes(lab, at));
 });
 
 test("a host behind a router joins, and its containers and the others reach each other", async () => {
-  b.join(a.address, token);
-  await network([a, b], "blue");
-  ca = a.container("ca", "br-blue", "10.77.0.1/16");
-  cb = b.container("cb", "br-blue", "10.77.0.2/16");
-  await connected(cb, ca);
-  await connected(ca, cb);
-  expect(await a.peer(b)).toMatchObject({ state: "alive", path: "direct", endpoint: "10.9.0.101:5001" });
+  [ca, cb] = await joinFromHome(a, b, token, "10.9.0.101:5001");
 });
 
 test("when the router forgets its translations, the path is back within 30 s", async () => {

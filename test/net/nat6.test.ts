@@ -7,7 +7,7 @@
  */
 
 import { beforeAll, expect, test } from "vitest";
-import { attach, connected, network, useLab } from "./kit.ts";
+import { attach, connected, homes, joinFromHome, useLab } from "./kit.ts";
 import type { Container, Host } from "./lab.ts";
 import { forget, translate } from "./underlay.ts";
 
@@ -18,30 +18,16 @@ const VERDICT_MS = 60_000;
 const lab = useLab();
 let [a, b, c] = [] as unknown as [Host, Host, Host];
 let [ca, cb, cc] = [] as unknown as [Container, Container, Container];
-let [home1, home2] = ["", ""];
+let home1 = "";
 let token = "";
 
 beforeAll(async () => {
-  const under = lab.underlay();
-  a = lab.host("a", under, { address: "fd09::1" });
-  home1 = lab.router("home1", under, "fd09::101", "fd01::1");
-  home2 = lab.router("home2", under, "fd09::102", "fd01::1");
-  const inside = { address: "fd01::2", gateway: "fd01::1" };
-  [b, c] = [lab.host("b", home1, inside), lab.host("c", home2, inside)];
-  translate(home1, "to :5001");
-  translate(home2, "");
-  await Promise.all([a.start(), b.start(), c.start()]);
-  token = await a.init();
+  const at = { open: "fd09::1", outer: ["fd09::101", "fd09::102"], gateway: "fd01::1", inside: "fd01::2" } as const;
+  ({ a, b, c, home1, token } = await homes(lab, at));
 });
 
 test("a host behind a router joins, and its containers and the others reach each other", async () => {
-  b.join(a.address, token);
-  await network([a, b], "blue");
-  ca = a.container("ca", "br-blue", "10.77.0.1/16");
-  cb = b.container("cb", "br-blue", "10.77.0.2/16");
-  await connected(cb, ca);
-  await connected(ca, cb);
-  expect(await a.peer(b)).toMatchObject({ state: "alive", path: "direct", endpoint: "[fd09::101]:5001" });
+  [ca, cb] = await joinFromHome(a, b, token, "[fd09::101]:5001");
 });
 
 test("when the router gives another port, the path is back within 30 s", async () => {

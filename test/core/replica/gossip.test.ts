@@ -20,6 +20,16 @@ function expectAgreement(net: Net, scope = ""): void {
   expect(net.largest).toBeLessThanOrEqual(CONTROL_BYTES_MAX);
 }
 
+/** `leaver` says farewell and is gone before `away` hears of it. */
+function leaveUnheard(net: Net, leaver: Host, away: Host): void {
+  net.partition((x, y) => x === away.id || y === away.id);
+  net.step(leaver, out => leaver.replica.leave(out));
+  net.run(5_000);
+  net.remove(leaver);
+  net.partition(() => false);
+  net.run(10_000);
+}
+
 function cluster(seed: number, count: number, faults = {}): { net: Net; hosts: Host[] } {
   const net = new Net(seed, faults);
   const hosts = Array.from({ length: count }, (_, index) => net.add(index + 1));
@@ -193,12 +203,7 @@ test("a farewell reaches a host that was away, and what it still held goes", () 
   const [a, b, , late] = hosts as [Host, Host, Host, Host];
   net.write(a, "k", "v");
   net.run(10_000);
-  net.partition((x, y) => x === late.id || y === late.id);
-  net.step(a, out => a.replica.leave(out));
-  net.run(5_000);
-  net.remove(a);
-  net.partition(() => false);
-  net.run(10_000);
+  leaveUnheard(net, a, late);
   expect(late.contents()).toEqual([]);
   expect(late.replica.owners("").get(a.id)?.version).toBe(LEFT);
   expect(b.contents()).toEqual([]);
@@ -211,12 +216,7 @@ test("who pulls a leaving host's set before the farewell reaches it takes the fa
   net.write(a, "k", "v");
   net.run(5_000);
   net.rumors = false;
-  net.partition((x, y) => x === c.id || y === c.id);
-  net.step(a, out => a.replica.leave(out));
-  net.run(5_000);
-  net.remove(a);
-  net.partition(() => false);
-  net.run(10_000);
+  leaveUnheard(net, a, c);
   for (const host of [b, c]) expect(host.replica.owners("").get(a.id)?.version).toBe(LEFT);
   expectAgreement(net);
 });
