@@ -34,6 +34,7 @@ function scripted(script: {
   const none = () => undefined;
   return rig({
     event: none,
+    settle: none,
     tick: none,
     deadline: none,
     ...script,
