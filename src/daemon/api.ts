@@ -264,7 +264,7 @@ async function resolve(peer: string): Promise<Endpoint[]> {
     const addresses = await lookup(match[1], { all: true });
     return addresses.flatMap(({ address }) => formatEndpoint(address, port) ?? []);
   } catch (error) {
-    throw operatorError("peer-unreachable", { peer }, error);
+    throw operatorError("name-unresolved", { name: match[1] }, error);
   }
 }
 

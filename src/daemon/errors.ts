@@ -210,6 +210,12 @@ export const ERRORS = {
     (w: { peer: string }) => `no answer from ${w.peer}`,
     "Check the address, that overlayd runs there, and that UDP passes on its port (4794 by default) in both directions.",
   ),
+  "name-unresolved": entry(
+    57,
+    404,
+    (w: { name: string }) => `this system finds no address for the name '${w.name}'`,
+    "Check the spelling and what 'getent hosts NAME' says, or give the address itself.",
+  ),
   "host-unknown": entry(
     20,
     404,

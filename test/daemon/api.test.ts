@@ -407,10 +407,15 @@ describe("join", () => {
   test.each(["", "10.0.0.9:0", "10.0.0.9:65536", "a b", "[::1", "host:port", "a:b:c"])(
     "refuses %j as a peer",
     async peer => {
-      expect(["usage", "peer-unreachable"]).toContain(codeOf(await wrongToken(peer)));
+      expect(["usage", "name-unresolved"]).toContain(codeOf(await wrongToken(peer)));
       expect(made.node.standing).toBe("idle");
     },
   );
+
+  test("says so when no system knows the name", async () => {
+    const answer = await wrongToken("nobody.invalid:5000");
+    expect([answer.status, codeOf(answer)]).toEqual([404, "name-unresolved"]);
+  });
 });
 
 describe("events", () => {

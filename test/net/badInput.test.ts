@@ -155,7 +155,11 @@ describe("a command that cannot be met", () => {
     const elsewhere = formatToken(nodeCrypto, { ...parseToken(nodeCrypto, token)!, endpoints: [] });
     expectRefusal(await tryJoin(x, "10.9.0.99", elsewhere), 19, /no answer from 10\.9\.0\.99/);
     expectRefusal(await tryJoin(x, `${a.address}:4795`, elsewhere), 19, /no answer from 10\.9\.0\.1:4795/);
-    expectRefusal(await tryJoin(x, "no.such.host.invalid", elsewhere), 19, /no answer from no\.such\.host\.invalid/);
+    expectRefusal(
+      await tryJoin(x, "no.such.host.invalid", elsewhere),
+      57,
+      /no address for the name .no\.such\.host\.invalid./,
+    );
     expectRefusal(await tryJoin(x, "10.9.0.1:4794:4794", elsewhere), 2, /is no host/);
     expect(await x.status()).toMatchObject({ state: "idle", host: null });
   });
