@@ -30,7 +30,7 @@ export class Client {
   /** Server-sent events: `line` gets each `data:` payload, until the daemon closes the stream. */
   stream(path: string, line: (data: string) => void): Promise<void> {
     const { promise, resolve, reject } = Promise.withResolvers<void>();
-    const req = request({ socketPath: this.#socketPath, path }, response => {
+    const req = request({ socketPath: this.#socketPath, agent: false, path }, response => {
       if (response.statusCode !== 200) return void whole(response).then(answer => reject(remoteError(answer)), reject);
       let rest = "";
       response.setEncoding("utf8");
@@ -58,7 +58,8 @@ export class Client {
     const payload = body === undefined ? undefined : JSON.stringify(body);
     const headers =
       payload === undefined ? {} : { "content-type": "application/json", "content-length": Buffer.byteLength(payload) };
-    const options = { socketPath: this.#socketPath, method, path, headers, timeout: TIMEOUT_MS };
+    // A connection of its own: one that was kept may end with a restart of the daemon, just when it is used again.
+    const options = { socketPath: this.#socketPath, agent: false, method, path, headers, timeout: TIMEOUT_MS };
     const req = request(options, response => void whole(response).then(resolve, reject));
     req.on("timeout", () =>
       req.destroy(operatorError("timeout", { action: `${method} ${path}`, timeoutMs: TIMEOUT_MS })),

@@ -113,8 +113,7 @@ export class Node {
   }
 
   deadline(): Deadline | undefined {
-    const machines = [this.keeper, this.#member, this.#farewell];
-    return machines.reduce<Deadline | undefined>((soonest, each) => earlier(soonest, each?.deadline()), undefined);
+    return earlier(this.keeper.deadline(), earlier(this.#member?.deadline(), this.#farewell?.deadline()));
   }
 
   /** The host's addresses have changed. */

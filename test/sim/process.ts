@@ -73,6 +73,8 @@ export class Process {
   /** Counters delivered per session index of this engine. */
   readonly #delivered = new Map<number, Uint8Array>();
   #nodeDue: Deadline | undefined;
+  /** The core has had an input since it was asked when it wants the next tick. */
+  #isTurned = false;
   #switch: Switch;
   #events: EventBuffer;
   #wakeAt = Number.POSITIVE_INFINITY;
@@ -245,8 +247,8 @@ export class Process {
     try {
       return action(this.node, this.#now, out);
     } finally {
+      this.#isTurned = true;
       this.#flush(out);
-      this.#nodeDue = this.node.deadline();
     }
   }
 
@@ -329,6 +331,8 @@ export class Process {
       });
     }
     if (this.#stopped) return;
+    if (this.#isTurned) this.#nodeDue = this.node.deadline();
+    this.#isTurned = false;
     this.#arm();
     this.#options.outside.stepped();
   }

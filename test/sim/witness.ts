@@ -168,7 +168,7 @@ class WatchedAead implements InPlaceAead {
 class Nonces {
   readonly #first: readonly [number, number, number];
   readonly #next: number[] = [];
-  readonly #odd = new Set<string>();
+  #odd: Set<string> | undefined;
 
   constructor(first: Uint8Array) {
     this.#first = [getU32(first, 0), getU32(first, 4), getU32(first, 8)];
@@ -182,12 +182,13 @@ class Nonces {
     const queue = middle >>> 24;
     const isPlain = prefix === 0 && (middle & 0xff_ffff) === 0;
     const next = this.#next[queue] ?? 0;
-    if (isPlain && counter === next && this.#odd.size === 0) {
+    if (isPlain && counter === next && this.#odd === undefined) {
       this.#next[queue] = next + 1;
       return true;
     }
     const odd = `${prefix} ${middle} ${counter}`;
-    if ((isPlain && counter < next) || this.#odd.has(odd)) return false;
+    if ((isPlain && counter < next) || this.#odd?.has(odd) === true) return false;
+    this.#odd ??= new Set();
     this.#odd.add(odd);
     return true;
   }

@@ -22,7 +22,8 @@ export class Seen {
    * second time, so that the end of its signature is enough; of records, which are long, it is a hash.
    */
   key(item: Uint8Array): string {
-    return String.fromCharCode(item[0]!, ...this.#name(item));
+    // Spread, the bytes would go through an iterator one by one: eight times the time, for each rumor heard.
+    return item[0]! + String.fromCharCode.apply(undefined, this.#name(item) as unknown as number[]);
   }
 
   has(key: string, now: Millis): boolean {

@@ -1,8 +1,8 @@
 /** Claims that came straight from their owner before gossip: verified, believed, and dropped as soon as the replica has caught up. */
 
 import type { Mac, PeerId, Vni } from "../../wire/ids.ts";
+import { Agenda } from "../agenda.ts";
 import type { Deadline, Millis } from "../machine.ts";
-import { Agenda } from "./agenda.ts";
 import type { AcceptedRecord, Ledger } from "./ledger.ts";
 import { AHEAD_MAX, AHEAD_MS } from "./limits.ts";
 import { type Spot, spotKey, spotOf } from "./spot.ts";
@@ -23,7 +23,7 @@ export class Ahead {
     const known = this.#records.get(key);
     if (known === undefined ? this.#records.size >= AHEAD_MAX : !isNewer(record, known)) return false;
     this.#records.set(key, record);
-    this.#until.set(key, now + AHEAD_MS);
+    this.#until.set(key, now + AHEAD_MS, "claim ahead");
     return true;
   }
 
@@ -48,8 +48,7 @@ export class Ahead {
   }
 
   deadline(): Deadline | undefined {
-    const at = this.#until.next();
-    return at === undefined ? undefined : { at, why: "claim ahead" };
+    return this.#until.next();
   }
 
   #isCovered(record: AcceptedRecord): boolean {

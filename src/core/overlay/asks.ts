@@ -2,8 +2,8 @@
 
 import type { Rng } from "../../crypto/crypto.ts";
 import type { Mac, PeerId, Vni } from "../../wire/ids.ts";
+import { Agenda } from "../agenda.ts";
 import type { Deadline, Millis, Outbox } from "../machine.ts";
-import { Agenda } from "./agenda.ts";
 import { ASK_INTERVAL_MS, ASK_PATIENCE_MS, ASK_STEP_MS, ASKS_MAX } from "./limits.ts";
 import { type Spot, spotKey, spotOf } from "./spot.ts";
 
@@ -23,7 +23,7 @@ export class Asks {
     const key = spotKey(vni, mac);
     this.#asked.take(now);
     if (this.#asked.has(key) || this.#asked.size >= ASKS_MAX) return;
-    this.#asked.set(key, now + ASK_INTERVAL_MS);
+    this.#asked.set(key, now + ASK_INTERVAL_MS, "asked");
     out.controls.push({ to: peer, message: { t: "claim-ask", vni, mac } });
   }
 
@@ -34,8 +34,15 @@ export class Asks {
     const spreadMs = Math.floor((this.#rng(1)[0]! * ASK_PATIENCE_MS) / 256);
     // A bridge full of stations speaks up at once: whole steps of time make one look of what would be hundreds.
     const at = now + ASK_PATIENCE_MS + spreadMs;
-    this.#waiting.set(key, Math.ceil(at / ASK_STEP_MS) * ASK_STEP_MS);
+    this.#waiting.set(key, Math.ceil(at / ASK_STEP_MS) * ASK_STEP_MS, "claim ask");
     this.#of.set(key, peer);
+  }
+
+  /** The record has come by itself. */
+  spare(vni: Vni, mac: Mac): void {
+    const key = spotKey(vni, mac);
+    this.#of.delete(key);
+    this.#waiting.delete(key);
   }
 
   take(now: Millis): (Spot & { readonly peer: PeerId })[] {
@@ -47,7 +54,6 @@ export class Asks {
   }
 
   deadline(): Deadline | undefined {
-    const at = this.#waiting.next();
-    return at === undefined ? undefined : { at, why: "claim ask" };
+    return this.#waiting.next();
   }
 }

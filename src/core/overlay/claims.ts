@@ -4,8 +4,8 @@ import { controlLength } from "../../wire/control.ts";
 import type { Mac, PeerId, Vni } from "../../wire/ids.ts";
 import { CLAIM_RECORDS_MAX, type OverlayMessage } from "../../wire/messages/overlay.ts";
 import { CONTROL_BYTES_MAX } from "../../wire/protocol.ts";
+import { Agenda } from "../agenda.ts";
 import { type Deadline, earlier, type Millis, type Outbox } from "../machine.ts";
-import { Agenda } from "./agenda.ts";
 import { CLAIM_GATHER_MS, CLAIM_SETTLE_MS, CLAIM_WAITS_MS, CLAIMS_PENDING_MAX, FRESH_CLAIMS_PER_S } from "./limits.ts";
 import { Rate } from "./rate.ts";
 import { type Spot, spotKey, spotOf } from "./spot.ts";
@@ -19,6 +19,8 @@ interface Pending {
   readonly unacked: Set<PeerId>;
   /** How often it was sent. */
   sent: number;
+  /** As it was sent last: whoever still waits for a session with a host has it once, however often it was sent. */
+  message: OverlayMessage | undefined;
 }
 
 /** What a tick brings to an end. */
@@ -35,10 +37,10 @@ export class Claims {
   readonly #hosts: Hosts;
   readonly #pending = new Map<number, Pending>();
   readonly #idOf = new Map<string, number>();
-  readonly #resend = new Agenda();
+  readonly #resend = new Agenda<number>();
   /** Claims of MACs that nobody held, waiting for others to go with; a network is here for a while after each sending. */
   readonly #gathered = new Map<Vni, Map<string, Uint8Array>>();
-  readonly #gather = new Agenda();
+  readonly #gather = new Agenda<Vni>();
   /** Moves whose frames an engine holds until the claim has arrived or this time has come. */
   readonly #settle = new Agenda();
   readonly #fresh = new Rate<"all">(FRESH_CLAIMS_PER_S);
@@ -53,7 +55,7 @@ export class Claims {
     const key = spotKey(spot.vni, spot.mac);
     this.cancel(spot.vni, spot.mac);
     const sent = this.#send(spot.vni, new Map([[key, spot.record]]), this.#hosts(spot.vni), now, out);
-    if (sent && holds) this.#settle.set(key, now + CLAIM_SETTLE_MS);
+    if (sent && holds) this.#settle.set(key, now + CLAIM_SETTLE_MS, "claim settle");
     return sent;
   }
 
@@ -86,33 +88,26 @@ export class Claims {
     this.#settle.delete(key);
     const pending = this.#pending.get(this.#idOf.get(key) ?? 0);
     this.#idOf.delete(key);
-    if (pending?.records.delete(key) === true && pending.records.size === 0) this.#end(pending);
+    if (pending?.records.delete(key) !== true) return;
+    pending.message = undefined;
+    if (pending.records.size === 0) this.#end(pending);
   }
 
   /** Sends what was gathered, and what is due again to those that have not answered. */
   tick(now: Millis, out: Outbox): ClaimsDone {
     const unheard: Uint8Array[] = [];
-    for (const vni of this.#gather.take(now)) unheard.push(...this.#sendGathered(Number(vni) as Vni, now, out));
-    for (const id of this.#resend.take(now)) unheard.push(...this.#again(this.#pending.get(Number(id))!, now, out));
+    for (const vni of this.#gather.take(now)) unheard.push(...this.#sendGathered(vni, now, out));
+    for (const id of this.#resend.take(now)) unheard.push(...this.#again(this.#pending.get(id)!, now, out));
     return { settled: this.#settle.take(now).map(spotOf), unheard };
   }
 
   deadline(): Deadline | undefined {
-    const gather = this.#gather.next();
-    const resend = this.#resend.next();
-    const settle = this.#settle.next();
-    return earlier(
-      gather === undefined ? undefined : { at: gather, why: "claims gathered" },
-      earlier(
-        resend === undefined ? undefined : { at: resend, why: "claim resend" },
-        settle === undefined ? undefined : { at: settle, why: "claim settle" },
-      ),
-    );
+    return earlier(this.#gather.next(), earlier(this.#resend.next(), this.#settle.next()));
   }
 
   #gatherFrom(vni: Vni, now: Millis): void {
     this.#gathered.set(vni, new Map());
-    this.#gather.set(String(vni), now + CLAIM_GATHER_MS);
+    this.#gather.set(vni, now + CLAIM_GATHER_MS, "claims gathered");
   }
 
   /** Those that did not leave after all. */
@@ -133,7 +128,7 @@ export class Claims {
   #send(vni: Vni, records: Map<string, Uint8Array>, hosts: readonly PeerId[], now: Millis, out: Outbox): boolean {
     if (hosts.length === 0 || this.#pending.size >= CLAIMS_PENDING_MAX) return false;
     this.#id = (this.#id % 0xffff_ffff) + 1;
-    const pending = { id: this.#id, vni, records, unacked: new Set(hosts), sent: 0 };
+    const pending = { id: this.#id, vni, records, unacked: new Set(hosts), sent: 0, message: undefined };
     this.#pending.set(pending.id, pending);
     for (const key of records.keys()) this.#idOf.set(key, pending.id);
     this.#post(pending, hosts, now, out);
@@ -141,10 +136,10 @@ export class Claims {
   }
 
   #post(pending: Pending, hosts: readonly PeerId[], now: Millis, out: Outbox): void {
-    this.#resend.set(String(pending.id), now + CLAIM_WAITS_MS[pending.sent]!);
+    this.#resend.set(pending.id, now + CLAIM_WAITS_MS[pending.sent]!, "claim resend");
     pending.sent += 1;
-    const message = claim(pending.records, pending.id);
-    for (const to of hosts) out.controls.push({ to, message });
+    pending.message ??= claim(pending.records, pending.id);
+    for (const to of hosts) out.controls.push({ to, message: pending.message });
   }
 
   /** Hosts that are no longer of the segment, or dead, are not waited for. Returns what was sent often enough. */
@@ -160,7 +155,7 @@ export class Claims {
 
   #end(pending: Pending): void {
     this.#pending.delete(pending.id);
-    this.#resend.delete(String(pending.id));
+    this.#resend.delete(pending.id);
     for (const key of pending.records.keys()) if (this.#idOf.get(key) === pending.id) this.#idOf.delete(key);
   }
 }

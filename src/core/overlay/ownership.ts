@@ -9,9 +9,9 @@ import { controlLength } from "../../wire/control.ts";
 import type { Ip, Mac, PeerId, Vni } from "../../wire/ids.ts";
 import type { OverlayMessage } from "../../wire/messages/overlay.ts";
 import { CONTROL_BYTES_MAX } from "../../wire/protocol.ts";
+import { Agenda } from "../agenda.ts";
 import { type Deadline, earlier, type Machine, type Millis, type Outbox } from "../machine.ts";
 import type { Notice } from "../notice.ts";
-import { Agenda } from "./agenda.ts";
 import { Ahead } from "./ahead.ts";
 import { Asks } from "./asks.ts";
 import { Claims } from "./claims.ts";
@@ -244,9 +244,8 @@ export class Ownership implements Machine<OverlayMessage> {
   }
 
   deadline(): Deadline | undefined {
-    const thaw = this.#frozen.next();
-    const own = thaw === undefined ? undefined : { at: thaw, why: "mac thaw" };
-    return [this.#claims.deadline(), this.#asks.deadline(), this.#ahead.deadline()].reduce(earlier, own);
+    const claims = earlier(this.#claims.deadline(), this.#asks.deadline());
+    return earlier(claims, earlier(this.#ahead.deadline(), this.#frozen.next()));
   }
 
   #open(segment: OwnedSegment, now: Millis, out: Outbox): void {
@@ -424,6 +423,7 @@ export class Ownership implements Machine<OverlayMessage> {
         out.notices.push({ kind: "event", code: "mac.moved", vni, mac, to: after.peer });
       }
     }
+    if (after !== undefined) this.#asks.spare(vni, mac);
     if (after !== undefined && before !== after) this.#tellDoubles(segment, after, mac, out);
     const own = table.claim(mac, this.#self);
     if (own !== undefined && after !== undefined && after.peer !== this.#self)
@@ -457,7 +457,7 @@ export class Ownership implements Machine<OverlayMessage> {
   /** This host has had enough: it lets the MAC be where it is, and says so. */
   #freeze(segment: OwnedSegment, mac: Mac, owner: Claim, now: Millis, out: Outbox): void {
     const { vni } = segment;
-    this.#frozen.set(spotKey(vni, mac), now + FREEZE_MS);
+    this.#frozen.set(spotKey(vni, mac), now + FREEZE_MS, "mac thaw");
     const record: MacRecord = { mac, seq: owner.seq, kind: "seen", ips: [], duplicateForS: FREEZE_MS / 1_000 };
     const raw = macRecord(vni, record);
     if (this.#ledger.write(raw.scope, raw.type, raw.key, raw.value, out) !== undefined) {
@@ -488,7 +488,7 @@ export class Ownership implements Machine<OverlayMessage> {
     const key = spotKey(segment.vni, mac);
     this.#spoofs.take(now);
     if (this.#spoofs.has(key) || this.#spoofs.size >= SPOOFS_MAX) return;
-    this.#spoofs.set(key, now + SPOOF_INTERVAL_MS);
+    this.#spoofs.set(key, now + SPOOF_INTERVAL_MS, "spoof told");
     out.notices.push({ kind: "event", code: "mac.spoof", vni: segment.vni, mac });
   }
 

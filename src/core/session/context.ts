@@ -4,6 +4,7 @@ import type { Cipher, Crypto, Rng } from "../../crypto/crypto.ts";
 import { mac1KeyIk } from "../../wire/admission.ts";
 import { equalBytes, getU16, getU32 } from "../../wire/bytes.ts";
 import type { Endpoint, PeerId, SessionIndex } from "../../wire/ids.ts";
+import { Agenda } from "../agenda.ts";
 import type { Certificate } from "../identity/certificate.ts";
 import type { Millis } from "../machine.ts";
 import { CookieJar } from "./cookie.ts";
@@ -11,7 +12,6 @@ import type { Boot, HandshakeParts } from "./handshake.ts";
 import { PEERS_MAX } from "./limits.ts";
 import type { KeyPair } from "./noise.ts";
 import { type Attempt, Peer, type Session } from "./peer.ts";
-import { Timers } from "./timers.ts";
 
 export interface Psk {
   readonly generation: number;
@@ -65,7 +65,7 @@ export interface SessionsOptions {
 export class Context {
   readonly options: SessionsOptions;
   readonly peers = new Map<PeerId, Peer>();
-  readonly timers = new Timers();
+  readonly timers = new Agenda<PeerId>();
   readonly cookies = new CookieJar();
   /** Which peer a number of ours belongs to, for sessions and attempts alike. */
   readonly indices = new Map<SessionIndex, Peer>();
@@ -150,6 +150,8 @@ export class Context {
 
   /** Every change of a peer ends here. */
   settle(peer: Peer): void {
-    this.timers.set(peer.id, this.peers.get(peer.id) === peer ? peer.deadline() : undefined);
+    const deadline = this.peers.get(peer.id) === peer ? peer.deadline() : undefined;
+    if (deadline === undefined) this.timers.delete(peer.id);
+    else this.timers.set(peer.id, deadline.at, deadline.why);
   }
 }

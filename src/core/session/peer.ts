@@ -136,7 +136,9 @@ export class Peer {
     return [...all].slice(0, CANDIDATES_MAX);
   }
 
+  /** A message that is sent again while it waits goes out once. */
   wait(message: ControlMessage, now: Millis): void {
+    this.#waiting = this.#waiting.filter(each => each.message !== message);
     this.#waiting.push({ message, until: now + WAITING_MS });
     if (this.#waiting.length > WAITING_MAX) this.#waiting.shift();
   }

@@ -30,6 +30,14 @@ describe("the first handshake", () => {
     expect(a.heard.map(({ message }) => message)).toEqual([ping(9)]);
   });
 
+  test("lets through once what was said again meanwhile", () => {
+    const { net, a, b } = pair();
+    const claim = ping(1);
+    for (const message of [claim, ping(2), claim]) a.say(b, message);
+    net.run(100);
+    expect(b.heard.map(({ message }) => message)).toEqual([ping(2), claim]);
+  });
+
   test("keeps at most the newest controls, and none for longer than 2 s", () => {
     const { net, a, b } = pair();
     for (let seq = 1; seq <= WAITING_MAX + 5; seq++) a.say(b, ping(seq));

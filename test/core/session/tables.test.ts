@@ -1,10 +1,9 @@
-// The small tables of the session machine: cookies, witnesses, timers.
-import fc from "fast-check";
+// The small tables of the session machine: cookies, witnesses.
+
 import { expect, test } from "vitest";
 import { CookieJar } from "../../../src/core/session/cookie.ts";
 import { COOKIE_MS, COOKIES_MAX, WITNESSES_MAX } from "../../../src/core/session/limits.ts";
 import { Observed } from "../../../src/core/session/observed.ts";
-import { Timers } from "../../../src/core/session/timers.ts";
 import type { Endpoint, PeerId } from "../../../src/wire/ids.ts";
 
 const endpoint = (i: number) => `10.0.${i >> 8}.${i & 255}:1` as Endpoint;
@@ -34,26 +33,4 @@ test("witnesses are bounded and a witness's latest word counts", () => {
   expect(observed.endpoints()).toEqual([endpoint(1), endpoint(2)]);
   observed.forget(peer(WITNESSES_MAX * 2));
   expect(observed.endpoints()).toEqual([endpoint(1)]);
-});
-
-test("the earliest timer is what a plain search over all of them finds", () => {
-  const step = fc.tuple(fc.nat(9), fc.option(fc.nat(1_000), { nil: undefined }));
-  fc.assert(
-    fc.property(fc.array(step, { maxLength: 60 }), fc.nat(1_000), (steps, now) => {
-      const timers = new Timers();
-      const model = new Map<PeerId, number>();
-      for (const [i, at] of steps) {
-        timers.set(peer(i), at === undefined ? undefined : { at, why: "test" });
-        if (at === undefined) model.delete(peer(i));
-        else model.set(peer(i), at);
-        expect(timers.next()?.at).toBe(model.size === 0 ? undefined : Math.min(...model.values()));
-      }
-      expect(timers.due(now).sort()).toEqual(
-        [...model]
-          .filter(([, at]) => at <= now)
-          .map(([id]) => id)
-          .sort(),
-      );
-    }),
-  );
 });

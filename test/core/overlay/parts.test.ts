@@ -1,8 +1,8 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { Outbox } from "../../../src/core/machine.ts";
-import { Agenda } from "../../../src/core/overlay/agenda.ts";
 import { Ahead } from "../../../src/core/overlay/ahead.ts";
+import { Asks } from "../../../src/core/overlay/asks.ts";
 import { Claims } from "../../../src/core/overlay/claims.ts";
 import {
   AHEAD_MAX,
@@ -22,37 +22,6 @@ import type { Ip } from "../../../src/wire/ids.ts";
 import { macFromNumber } from "../../../src/wire/ids.ts";
 import { CONTROL_BYTES_MAX } from "../../../src/wire/protocol.ts";
 import { MAC_A, peer, VNI } from "./kit.ts";
-
-describe("an agenda", () => {
-  test("gives what a search through all its entries would give", () => {
-    const step = fc.oneof(
-      fc.record({ do: fc.constant("set"), key: fc.constantFrom("a", "b", "c", "d"), at: fc.nat(20) }),
-      fc.record({
-        do: fc.constantFrom("delete", "take", "next"),
-        key: fc.constantFrom("a", "b", "c", "d"),
-        at: fc.nat(20),
-      }),
-    );
-    fc.assert(
-      fc.property(fc.array(step, { maxLength: 40 }), steps => {
-        const agenda = new Agenda();
-        const model = new Map<string, number>();
-        for (const { do: what, key, at } of steps) {
-          if (what === "set") {
-            agenda.set(key, at);
-            model.set(key, at);
-          } else if (what === "delete") expect(agenda.delete(key)).toBe(model.delete(key));
-          else if (what === "take") {
-            const due = [...model].filter(([, time]) => time <= at).map(([name]) => name);
-            expect(agenda.take(at).sort()).toEqual(due.sort());
-            for (const name of due) model.delete(name);
-          } else expect(agenda.next()).toBe(model.size === 0 ? undefined : Math.min(...model.values()));
-          expect(agenda.size).toBe(model.size);
-        }
-      }),
-    );
-  });
-});
 
 describe("bounds", () => {
   test("moves are forgotten after the window, and a full count lets no further MAC move", () => {
@@ -109,6 +78,21 @@ describe("bounds", () => {
     expect(claims.deadline()).toBeUndefined();
   });
 
+  test("a claim that is sent again is the same message until one of its records is overtaken", () => {
+    const claims = new Claims(() => [peer(1)]);
+    const out = new Outbox();
+    const spot = (i: number) => ({ vni: VNI, mac: macFromNumber(i), record: Uint8Array.of(i) });
+    for (const i of [0, 1, 2]) claims.begin(spot(i), 0, out);
+    claims.tick(CLAIM_GATHER_MS, out);
+    claims.tick(CLAIM_GATHER_MS + CLAIM_WAITS_MS[0]!, out);
+    claims.cancel(VNI, macFromNumber(1));
+    claims.tick(CLAIM_GATHER_MS + CLAIM_WAITS_MS[0]! + CLAIM_WAITS_MS[1]!, out);
+    const gathered = out.controls.map(({ message }) => message).filter(message => "id" in message && message.id === 2);
+    expect(gathered).toHaveLength(3);
+    expect(gathered[1]).toBe(gathered[0]);
+    expect(gathered[2]).toMatchObject({ records: [Uint8Array.of(2)] });
+  });
+
   test("what a host does not acknowledge is given back for gossip", () => {
     const claims = new Claims(() => [peer(1), peer(2)]);
     const out = new Outbox();
@@ -150,6 +134,15 @@ describe("bounds", () => {
     expect(ahead.add(VNI, MAC_A, claim(6, peer(2)), 0)).toBe(false);
     expect(ahead.take(AHEAD_MS - 1)).toEqual([]);
     expect(ahead.take(AHEAD_MS)).toHaveLength(AHEAD_MAX);
+  });
+
+  test("a question whose answer comes by itself is neither asked nor waited for", () => {
+    const asks = new Asks(() => new Uint8Array(1));
+    asks.later(peer(1), VNI, MAC_A, 0);
+    expect(asks.deadline()).toMatchObject({ why: "claim ask" });
+    asks.spare(VNI, MAC_A);
+    expect(asks.deadline()).toBeUndefined();
+    expect(asks.take(10_000)).toEqual([]);
   });
 
   test("a rate starts anew each second", () => {

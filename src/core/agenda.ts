@@ -1,0 +1,75 @@
+/** Deadlines by key, and the earliest of them. Setting replaces: what was set before stays in the heap until it surfaces, and counts for nothing. */
+
+import { Heap } from "../heap.ts";
+import type { Deadline, Millis } from "./machine.ts";
+
+interface Entry<Key> extends Deadline {
+  readonly key: Key;
+  readonly order: number;
+}
+
+export class Agenda<Key = string> {
+  readonly #current = new Map<Key, Entry<Key>>();
+  readonly #heap = new Heap<Entry<Key>>();
+  #order = 0;
+
+  get size(): number {
+    return this.#current.size;
+  }
+
+  has(key: Key): boolean {
+    return this.#current.has(key);
+  }
+
+  set(key: Key, at: Millis, why: string): void {
+    const before = this.#current.get(key);
+    if (before?.at === at && before.why === why) return;
+    const entry = { key, at, why, order: this.#order++ };
+    this.#current.set(key, entry);
+    this.#heap.push(entry);
+    if (this.#heap.size > 2 * this.#current.size + HEAP_SLACK) this.#heap.refill(this.#current.values());
+  }
+
+  delete(key: Key): boolean {
+    return this.#current.delete(key);
+  }
+
+  /** The earliest, without a search. */
+  next(): Deadline | undefined {
+    return this.#first();
+  }
+
+  /** Every key whose time has come, the earliest first; equal times in the order they were set. They stay due until they are set anew. */
+  due(now: Millis): Key[] {
+    const due = this.#popped(now);
+    for (const entry of due) this.#heap.push(entry);
+    return due.map(({ key }) => key);
+  }
+
+  /** The same, and takes them out. */
+  take(now: Millis): Key[] {
+    const due = this.#popped(now);
+    for (const { key } of due) this.#current.delete(key);
+    return due.map(({ key }) => key);
+  }
+
+  #popped(now: Millis): Entry<Key>[] {
+    const due: Entry<Key>[] = [];
+    for (let first = this.#first(); first !== undefined && first.at <= now; first = this.#first()) {
+      due.push(first);
+      this.#heap.pop();
+    }
+    return due;
+  }
+
+  #first(): Entry<Key> | undefined {
+    for (;;) {
+      const { first } = this.#heap;
+      if (first === undefined || this.#current.get(first.key) === first) return first;
+      this.#heap.pop();
+    }
+  }
+}
+
+/** Entries that count for nothing and are kept nevertheless: clearing a few away costs more than they do. */
+const HEAP_SLACK = 64;
