@@ -62,7 +62,10 @@ export function smoke(crypto: Crypto, first: number, count: number): boolean {
       complain(wish, outcome);
     }
     if (outcome.convergedMs !== undefined && outcome.away === 0) times.push(outcome.convergedMs);
-    if (outcome.away === 0 && (outcome.convergedMs ?? 0) > PROMISED_MS) slow.push(wish.seed);
+    if (outcome.away === 0 && (outcome.convergedMs ?? 0) > PROMISED_MS) {
+      failed += 1;
+      slow.push(wish.seed);
+    }
     if (index % TWICE_EVERY === 0 && !repeats(crypto, wish, outcome)) failed += 1;
   }
   const seconds = ((performance.now() - start) / 1_000).toFixed(0);

@@ -59,6 +59,8 @@ export const MESSAGES_PER_PEER_S = 512;
 
 /** Verified claims that are ahead of the replica wait this long for it to catch up; anti-entropy needs 2 to 3 s at 30 % loss. */
 export const AHEAD_MS = 10_000;
+/** A claim pinned and taken back between two pulls leaves the replica as it was, which is no event: what is ahead is looked at this often. */
+export const AHEAD_LOOK_MS = 500;
 export const AHEAD_MAX = 1_024;
 
 /** The operator hears of one MAC's spoofing once in this time, and of so many MACs at once. */

@@ -4,7 +4,9 @@ import { Outbox } from "../../../src/core/machine.ts";
 import { Ahead } from "../../../src/core/overlay/ahead.ts";
 import { Asks } from "../../../src/core/overlay/asks.ts";
 import { Claims } from "../../../src/core/overlay/claims.ts";
+import type { Ledger } from "../../../src/core/overlay/ledger.ts";
 import {
+  AHEAD_LOOK_MS,
   AHEAD_MAX,
   AHEAD_MS,
   CLAIM_GATHER_MS,
@@ -22,6 +24,17 @@ import type { Ip } from "../../../src/wire/ids.ts";
 import { macFromNumber } from "../../../src/wire/ids.ts";
 import { CONTROL_BYTES_MAX } from "../../../src/wire/protocol.ts";
 import { MAC_A, peer, VNI } from "./kit.ts";
+
+/** A replica that has nothing and takes nothing. */
+const SILENT: Ledger = {
+  owners: () => [],
+  records: () => [],
+  write: () => undefined,
+  spread: () => undefined,
+  signed: () => undefined,
+  accept: () => undefined,
+  covers: () => false,
+};
 
 describe("bounds", () => {
   test("moves are forgotten after the window, and a full count lets no further MAC move", () => {
@@ -109,15 +122,7 @@ describe("bounds", () => {
 
   test("claims ahead of the replica are kept while they are ahead, the newest of one owner, and no more than there is room for", () => {
     let held = 0;
-    const ahead = new Ahead({
-      owners: () => [],
-      records: () => [],
-      write: () => undefined,
-      spread: () => undefined,
-      signed: () => undefined,
-      accept: () => undefined,
-      covers: (_owner, _scope, _incarnation, version) => version <= held,
-    });
+    const ahead = new Ahead({ ...SILENT, covers: (_owner, _scope, _incarnation, version) => version <= held });
     const claim = (version: number, owner = peer(1)) =>
       ({ owner, scope: String(VNI), incarnation: 1, version, type: "mac", key: MAC_A, value: undefined }) as const;
     held = 3;
@@ -134,6 +139,19 @@ describe("bounds", () => {
     expect(ahead.add(VNI, MAC_A, claim(6, peer(2)), 0)).toBe(false);
     expect(ahead.take(AHEAD_MS - 1)).toEqual([]);
     expect(ahead.take(AHEAD_MS)).toHaveLength(AHEAD_MAX);
+    expect(ahead.deadline()).toBeUndefined();
+  });
+
+  test("a claim that the replica has gone past unsaid is given back soon, not at the end of its time", () => {
+    let held = 3;
+    const ahead = new Ahead({ ...SILENT, covers: (_owner, _scope, _incarnation, version) => version <= held });
+    const claim = { owner: peer(1), scope: String(VNI), incarnation: 1, version: 5, type: "mac", key: MAC_A } as const;
+    ahead.add(VNI, MAC_A, { ...claim, value: undefined }, 0);
+    expect(ahead.take(AHEAD_LOOK_MS)).toEqual([]);
+    held = 6;
+    expect(ahead.deadline()?.at).toBe(2 * AHEAD_LOOK_MS);
+    expect(ahead.take(2 * AHEAD_LOOK_MS)).toEqual([{ vni: VNI, mac: MAC_A, owner: peer(1) }]);
+    expect(ahead.deadline()).toBeUndefined();
   });
 
   test("a question whose answer comes by itself is neither asked nor waited for", () => {
