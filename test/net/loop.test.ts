@@ -15,6 +15,7 @@ import { inject, MarkCounter, markedFrame } from "./traffic.ts";
 const STORM_ENDS_MS = 5000;
 const BROADCAST = "ff:ff:ff:ff:ff:ff";
 const STATIONS = 20;
+const TRIES = 4;
 /** The one that carries on relearns 3 s after the other stepped back, and what the latter withdrew takes a round of gossip. */
 const RELEARNED_MS = 20_000;
 
@@ -69,11 +70,11 @@ test("with one cable the LAN is part of the network", async () => {
   await until("the LAN reaches c", () => cc.pings("10.77.0.9"));
 });
 
-test("with the second one a storm begins; it ends within 5 s, one attachment is blocked and says so", async () => {
+/** Broadcasts heard at c, of how many spoken, from the second cable on until the storm is over. */
+async function storm(): Promise<{ readonly seen: number; readonly spoken: number }> {
   await speak();
   const counter = new MarkCounter(cc);
-  const [a, b] = hosts;
-  cable(b);
+  cable(hosts[1]);
   const start = performance.now();
   let spoken = 0;
   while ((await blocked()).length === 0 && performance.now() - start < STORM_ENDS_MS) {
@@ -87,15 +88,25 @@ test("with the second one a storm begins; it ends within 5 s, one attachment is 
     return before === seen;
   });
   expect(performance.now() - start).toBeLessThan(STORM_ENDS_MS);
-  // Probes leave every 2 s: one that leaves just after the cable was plugged in ends the storm before there is one.
-  const hadTime = spoken > STATIONS;
-  expect(seen).toBeGreaterThan(hadTime ? 2 * spoken : 0);
   expect(await blocked()).toHaveLength(1);
+  return { seen, spoken };
+}
+
+test("with the second one a storm begins; it ends within 5 s, one attachment is blocked and says so", async () => {
+  const [a, b] = hosts;
+  let { seen, spoken } = await storm();
+  // Probes leave every 2 s: one that leaves just after the cable was plugged in ends the storm before there is one. Then once more.
+  for (let tries = 1; tries < TRIES && seen <= spoken; tries++) {
+    unplug(b);
+    await until("none is blocked", async () => (await blocked()).length === 0, 60_000);
+    ({ seen, spoken } = await storm());
+  }
+  expect(seen).toBeGreaterThan(2 * spoken);
   const [loser] = await blocked();
   const host = loser === "a" ? a : b;
   expect(await host.cli("networks")).toContain("(blocked: loop)");
   expect(host.log()).toContain("loop.blocked");
-});
+}, 240_000);
 
 test("whoever spoke meanwhile is found where it is, and not kept where the loop had left it", async () => {
   const [loser] = await blocked();
