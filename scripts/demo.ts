@@ -23,7 +23,7 @@ try {
 if (keep && process.exitCode === undefined) stay();
 else {
   await lab.close();
-  say(`cleaned up; ${((performance.now() - started) / 1000).toFixed(0)} s in all`);
+  say(`cleaned up; ${((performance.now() - started) / 1000).toFixed(0)} s after the set-up`);
 }
 
 async function demo(): Promise<void> {
