@@ -70,12 +70,13 @@ export class SimHost implements Site {
   }
 
   boot(): void {
-    const { clock, witness } = this.#world;
+    const { clock, slabs, witness } = this.#world;
     this.suspectedAt.clear();
     this.#arrived = [];
     this.disturb();
     this.process = new Process({
       clock,
+      slabs,
       step: at => this.#step(at),
       random: this.#random,
       crypto: this.#world.cryptoOf(

@@ -3,6 +3,7 @@
 import type { Endpoint } from "../../src/wire/ids.ts";
 import type { Random } from "./random.ts";
 import type { Scheduler } from "./scheduler.ts";
+import { UNDER_WAY_MS } from "./slabs.ts";
 
 /** What the underlay does to each datagram. Probabilities; milliseconds. */
 export interface Weather {
@@ -125,6 +126,7 @@ export class Network {
     const { delayMs, reorder, detourMs, damage } = this.weather;
     const detour = this.#random.chance(reorder) ? this.#random.between(1, detourMs) : 0;
     const delay = this.#random.between(delayMs[0], delayMs[1]) + detour + extraMs;
+    if (delay >= UNDER_WAY_MS) throw new RangeError(`a datagram may not be under way for ${delay} ms`);
     const arriving = this.#random.chance(damage) ? this.#damaged(bytes) : bytes;
     this.#clock.after(delay, () => this.#route(to, from)?.receive(from, [arriving]));
   }
@@ -158,8 +160,8 @@ export class Network {
   }
 
   #capture(from: Endpoint, to: Endpoint, bytes: Uint8Array): void {
-    if (this.#captured.length < CAPTURED_MAX) this.#captured.push({ from, to, bytes });
-    else if ((this.sent & 15) === 0) this.#captured[this.#random.below(CAPTURED_MAX)] = { from, to, bytes };
+    if (this.#captured.length < CAPTURED_MAX) this.#captured.push({ from, to, bytes: bytes.slice() });
+    else if ((this.sent & 15) === 0) this.#captured[this.#random.below(CAPTURED_MAX)] = { from, to, bytes: bytes.slice() };
   }
 }
 

@@ -17,7 +17,7 @@ import { readControl, writeControl } from "./controls.ts";
 import type { Random } from "./random.ts";
 import type { Scheduler } from "./scheduler.ts";
 import { Shadow } from "./shadow.ts";
-import { SlabOut } from "./slabOut.ts";
+import { SlabOut, type Slabs } from "./slabs.ts";
 
 /** A datagram that has come in. */
 export interface Arrived {
@@ -27,6 +27,7 @@ export interface Arrived {
 
 export interface ProcessOptions {
   readonly clock: Scheduler;
+  readonly slabs: Slabs;
   /** When it looks at the clock next, at or after a time. */
   readonly step: (at: number) => number;
   readonly random: Random;
@@ -68,7 +69,7 @@ export class Process {
   readonly shadow: Shadow;
   readonly #options: ProcessOptions;
   #keys = new KeyRegistry();
-  readonly #out = new SlabOut();
+  readonly #out: SlabOut;
   readonly #backlog: Arrived[] = [];
   /** Counters delivered per session index of this engine. */
   readonly #delivered = new Map<number, Uint8Array>();
@@ -90,6 +91,7 @@ export class Process {
 
   constructor(options: ProcessOptions) {
     this.#options = options;
+    this.#out = new SlabOut(options.slabs);
     this.shadow = new Shadow(options.everAttached);
     const { crypto, random, disk, wall, ciphers } = options;
     const engine = { kind: "portable", ciphers, queues: 1, partialChecksum: false };
@@ -131,7 +133,7 @@ export class Process {
     if (this.#stopped) return;
     for (const datagram of arrived) {
       if (!this.stalled) this.#take(datagram.from, datagram.bytes);
-      else if (this.#backlog.length < BACKLOG_MAX) this.#backlog.push(datagram);
+      else if (this.#backlog.length < BACKLOG_MAX) this.#backlog.push({ from: datagram.from, bytes: datagram.bytes.slice() });
     }
     if (!this.stalled) this.#settle();
   }

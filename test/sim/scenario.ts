@@ -65,6 +65,7 @@ export function runScenario(options: ScenarioOptions): Outcome {
   }
   const { world } = scenario;
   traceViews(world);
+  world.close();
   return {
     seed: options.seed,
     hosts: world.hosts.length,

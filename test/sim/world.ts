@@ -13,6 +13,7 @@ import { checkDeath, checkMacs, checkOrigin, checkView } from "./invariants.ts";
 import { Nat, Network } from "./network.ts";
 import { Random } from "./random.ts";
 import { Scheduler } from "./scheduler.ts";
+import { Slabs } from "./slabs.ts";
 import { Stations } from "./stations.ts";
 import { Trace } from "./trace.ts";
 import { Witness } from "./witness.ts";
@@ -45,6 +46,7 @@ const MACS_BYTES = 32;
 
 export class World {
   readonly clock = new Scheduler();
+  readonly slabs = new Slabs(this.clock);
   readonly trace = new Trace();
   readonly random: Random;
   readonly network: Network;
@@ -101,6 +103,11 @@ export class World {
 
   run(ms: number): void {
     this.clock.runTo(this.clock.now + ms);
+  }
+
+  /** Nobody looks at the world any more. */
+  close(): void {
+    this.slabs.close();
   }
 
   /** Notes the violation and ends the run. */
