@@ -37,13 +37,13 @@ export function utf8Text(bytes: Uint8Array): string | undefined {
   }
 }
 
-const HEX: readonly string[] = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, "0"));
+const HEX = utf8("0123456789abcdef");
 
-/** Lowercase, two digits a byte. */
+/** Lowercase, two digits a byte; for short strings. In one piece: a text that grows keeps all its beginnings in memory. */
 export function toHex(bytes: Uint8Array): string {
-  let text = "";
-  for (const byte of bytes) text += HEX[byte];
-  return text;
+  const codes: number[] = [];
+  for (const byte of bytes) codes.push(HEX[byte >> 4]!, HEX[byte & 15]!);
+  return String.fromCharCode(...codes);
 }
 
 /** undefined unless the text is an even number of hex digits, of either case. */

@@ -29,8 +29,9 @@ export class Catalogue {
   readonly #crypto: Crypto;
   readonly #source: RecordSource;
   readonly #hosts = new Map<PeerId, HostRecord>();
-  readonly #statements = new Map<PeerId, Map<string, Statement>>();
-  readonly #attachments = new Map<PeerId, Map<Vni, Attachment>>();
+  /** Lists, not tables: of each host in the cluster there is one, and most have one entry or two. */
+  readonly #statements = new Map<PeerId, readonly Statement[]>();
+  readonly #attachments = new Map<PeerId, readonly Attachment[]>();
   readonly #attachedTo = new Map<Vni, Map<PeerId, Attachment>>();
   /** What is handed out is never changed afterwards: a change drops it and the next reader makes it anew. */
   #endpoints: ReadonlyMap<PeerId, readonly Endpoint[]> | undefined;
@@ -63,12 +64,12 @@ export class Catalogue {
   }
 
   *statements(): Iterable<Statement> {
-    for (const own of this.#statements.values()) yield* own.values();
+    for (const own of this.#statements.values()) yield* own;
   }
 
   /** What one host states. */
   statesOf(peer: PeerId): readonly Statement[] {
-    return [...(this.#statements.get(peer)?.values() ?? [])];
+    return this.#statements.get(peer) ?? [];
   }
 
   /** Who is attached to a VNI, under whatever name, alive or not. */
@@ -82,7 +83,7 @@ export class Catalogue {
 
   /** What one host is attached to. */
   attachmentsOf(peer: PeerId): Iterable<Attachment> {
-    return this.#attachments.get(peer)?.values() ?? [];
+    return this.#attachments.get(peer) ?? [];
   }
 
   /**
@@ -97,7 +98,7 @@ export class Catalogue {
 
   /** The host has come to life or died. */
   census(peer: PeerId, isAlive: boolean): void {
-    for (const { digest } of this.#statements.get(peer)?.values() ?? []) this.#networks.census(digest, peer, isAlive);
+    for (const { digest } of this.statesOf(peer)) this.#networks.census(digest, peer, isAlive);
   }
 
   #take(owner: PeerId, type: string, key: string, value: Uint8Array | undefined): boolean {
@@ -116,14 +117,14 @@ export class Catalogue {
       case "network": {
         const { definition, digest } = this.#defined(record);
         const statement = { owner, definition, digest };
-        within(this.#statements, owner).set(definition.name, statement);
+        this.#statements.set(owner, this.statesOf(owner).concat(statement));
         this.#networks.state(statement);
         return;
       }
       case "attachment": {
         const attachment = { owner, vni: record.vni, network: record.network };
-        within(this.#attachments, owner).set(record.vni, attachment);
-        within(this.#attachedTo, record.vni).set(owner, attachment);
+        this.#attachments.set(owner, (this.#attachments.get(owner) ?? []).concat(attachment));
+        this.#attach(record.vni, owner, attachment);
         this.#networks.touchVni(record.vni);
         return;
       }
@@ -151,42 +152,40 @@ export class Catalogue {
     if (type === "attachment") this.#detach(owner, Number(key) as Vni);
   }
 
+  #attach(vni: Vni, owner: PeerId, attachment: Attachment): void {
+    const attached = this.#attachedTo.get(vni) ?? new Map<PeerId, Attachment>();
+    attached.set(owner, attachment);
+    this.#attachedTo.set(vni, attached);
+  }
+
   #detach(owner: PeerId, vni: Vni): void {
-    if (!without(this.#attachments, owner, vni)) return;
-    without(this.#attachedTo, vni, owner);
+    const attached = this.#attachedTo.get(vni);
+    if (attached?.delete(owner) !== true) return;
+    if (attached.size === 0) this.#attachedTo.delete(vni);
+    replace(this.#attachments, owner, attachment => attachment.vni !== vni);
     this.#networks.touchVni(vni);
   }
 
   #unstate(owner: PeerId, name: string): void {
-    const statement = this.#statements.get(owner)?.get(name);
+    const statement = this.statesOf(owner).find(({ definition }) => definition.name === name);
     if (statement === undefined) return;
-    without(this.#statements, owner, name);
+    replace(this.#statements, owner, other => other !== statement);
     this.#networks.withdraw(statement);
   }
 
   #reload(owner: PeerId): void {
     this.#remove(owner, "host", "");
-    for (const name of [...(this.#statements.get(owner)?.keys() ?? [])]) this.#unstate(owner, name);
-    for (const { vni } of [...this.attachmentsOf(owner)]) this.#detach(owner, vni);
+    for (const { definition } of this.statesOf(owner)) this.#unstate(owner, definition.name);
+    for (const { vni } of this.attachmentsOf(owner)) this.#detach(owner, vni);
     for (const { type, key, value } of this.#source.records(CLUSTER_SCOPE, owner)) this.#take(owner, type, key, value);
   }
 }
 
-function within<Outer, Inner, Value>(map: Map<Outer, Map<Inner, Value>>, key: Outer): Map<Inner, Value> {
-  let inner = map.get(key);
-  if (inner === undefined) {
-    inner = new Map();
-    map.set(key, inner);
-  }
-  return inner;
-}
-
-/** True when there was such an entry; an inner map that became empty goes with it. */
-function without<Outer, Inner, Value>(map: Map<Outer, Map<Inner, Value>>, outer: Outer, inner: Inner): boolean {
-  const found = map.get(outer);
-  if (found === undefined || !found.delete(inner)) return false;
-  if (found.size === 0) map.delete(outer);
-  return true;
+/** Keeps what counts of one owner's list; a list that became empty goes. */
+function replace<Owner, Item>(lists: Map<Owner, readonly Item[]>, owner: Owner, counts: (item: Item) => boolean): void {
+  const left = (lists.get(owner) ?? []).filter(counts);
+  if (left.length > 0) lists.set(owner, left);
+  else lists.delete(owner);
 }
 
 function sameSet<T>(a: ReadonlySet<T>, b: ReadonlySet<T>): boolean {

@@ -92,7 +92,7 @@ export class OwnerTable {
     if (old !== undefined && isSame(old, record)) return { mac, before: this.owner(mac), after: this.owner(mac) };
     return this.#change(
       mac,
-      claims => [...claims.filter(claim => claim.peer !== peer), { peer, seq, kind, ips, name }],
+      claims => claims.filter(claim => claim.peer !== peer).concat([{ peer, seq, kind, ips, name }]),
       peer,
     );
   }

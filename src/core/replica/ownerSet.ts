@@ -5,7 +5,7 @@ import { EMPTY, equalBytes } from "../../wire/bytes.ts";
 import type { PeerId } from "../../wire/ids.ts";
 import { bucketOf, setDigest } from "./digest.ts";
 import { EARLY_MAX, OWNER_SCOPE_RECORDS_MAX } from "./limits.ts";
-import { type RecordFields, type SignedRecord, slot } from "./record.ts";
+import { type RecordFields, type SignedRecord, slotOf } from "./record.ts";
 import { compareStates, FROZEN, LEFT } from "./states.ts";
 
 /** What readers see of a change. After `reset` everything visible is listed in `changed`. */
@@ -106,7 +106,7 @@ export class OwnerSet {
   }
 
   get(type: string, key: string): SignedRecord | undefined {
-    return this.#records.get(slot({ type, key }));
+    return this.#records.get(slotOf({ type, key }));
   }
 
   /** Records after `version`, in version order. */
@@ -133,7 +133,7 @@ export class OwnerSet {
   digestBeside(fields: Omit<RecordFields, "set">): Uint8Array {
     const tags: Uint8Array[] = [];
     if (fields.incarnation === this.#incarnation && !fields.clear) {
-      const replaced = this.#records.get(slot(fields));
+      const replaced = this.#records.get(slotOf(fields));
       for (const held of this.#records.values()) {
         if (held !== replaced && !isForgotten(held, fields.gc)) tags.push(held.tag);
       }
@@ -146,20 +146,20 @@ export class OwnerSet {
     const fresh = record.incarnation > this.#incarnation;
     if (!equalBytes(record.set, beside)) return "bad-set";
     if (!fresh && record.gc < this.#gc) return "bad-set";
-    if (this.size >= OWNER_SCOPE_RECORDS_MAX && !fresh && !record.clear && !this.#records.has(slot(record))) {
+    if (this.size >= OWNER_SCOPE_RECORDS_MAX && !fresh && !record.clear && !this.#records.has(record.slot)) {
       if (!this.#frees(record)) return "limit";
     }
     const changed = new Map<string, SignedRecord>();
     const reset = fresh && this.#version > 0;
     if (fresh) this.#records.clear();
     for (const held of this.#gone(record)) {
-      this.#records.delete(slot(held));
-      if (held.value !== undefined) changed.set(slot(held), { ...held, value: undefined });
+      this.#records.delete(held.slot);
+      if (held.value !== undefined) changed.set(held.slot, { ...held, value: undefined });
     }
-    const before = this.#records.get(slot(record));
-    this.#records.delete(slot(record));
-    this.#records.set(slot(record), record);
-    if (!sameValue(before?.value, record.value)) changed.set(slot(record), record);
+    const before = this.#records.get(record.slot);
+    this.#records.delete(record.slot);
+    this.#records.set(record.slot, record);
+    if (!sameValue(before?.value, record.value)) changed.set(record.slot, record);
     this.#advance(record);
     return { reset, changed: [...changed.values()] };
   }
@@ -173,8 +173,8 @@ export class OwnerSet {
     for (const record of update.records) {
       if (!update.reset && record.version <= this.#version) continue;
       if (record.clear) next.clear();
-      next.delete(slot(record));
-      next.set(slot(record), record);
+      next.delete(record.slot);
+      next.set(record.slot, record);
     }
     for (const [name, record] of next) if (isForgotten(record, top.gc)) next.delete(name);
     const others = [...next.values()].filter(record => record !== top).map(record => record.tag);
@@ -236,7 +236,7 @@ export class OwnerSet {
   /** Held records that `record`, of the same incarnation, puts an end to, besides its own slot. */
   #gone(record: SignedRecord): SignedRecord[] {
     if (!record.clear && record.gc === this.#gc) return [];
-    const replaced = this.#records.get(slot(record));
+    const replaced = this.#records.get(record.slot);
     const ended = (held: SignedRecord) => held !== replaced && (record.clear || isForgotten(held, record.gc));
     return [...this.#records.values()].filter(ended);
   }

@@ -31,6 +31,7 @@ export interface SignedRecord extends RecordFields {
   readonly bytes: Uint8Array;
   /** First 16 bytes of the hash of the signed part: names this very record. */
   readonly tag: Uint8Array;
+  readonly slot: string;
 }
 
 export const VERSION_RECORD_MAX = 0x7fff_ffff;
@@ -92,7 +93,8 @@ function readRecord(crypto: Crypto, bytes: Uint8Array): SignedRecord | undefined
   const tombstone = (flags & FLAG_TOMBSTONE) !== 0;
   if (tombstone && value.length > 0) return undefined;
   const tag = crypto.hash(bytes.subarray(0, bytes.length - SIGNATURE_BYTES)).slice(0, TAG_BYTES);
-  return { ...fields, ...names, clear: (flags & FLAG_CLEAR) !== 0, value: tombstone ? undefined : value, bytes, tag };
+  const clear = (flags & FLAG_CLEAR) !== 0;
+  return { ...fields, ...names, clear, value: tombstone ? undefined : value, bytes, tag, slot: slotOf(names) };
 }
 
 /** Keys under which records verified, by what checked them: a rumor, a claim and a pull bring the same record. */
@@ -114,7 +116,7 @@ export function verifyRecord(crypto: Crypto, signKey: Uint8Array, record: Signed
 }
 
 /** Names a record among its owner's in one scope. Types hold no space. */
-export function slot(record: { readonly type: string; readonly key: string }): string {
+export function slotOf(record: { readonly type: string; readonly key: string }): string {
   return `${record.type} ${record.key}`;
 }
 

@@ -80,7 +80,7 @@ export class Peer {
   succeeded: number | undefined;
 
   /** Newest first. */
-  sessions: Session[] = [];
+  sessions: readonly Session[] = [];
   /** Newest first. */
   attempts: Attempt[] = [];
   dial: Dial | undefined;

@@ -271,7 +271,7 @@ export class Sessions implements Machine<SessionMessage> {
 
   /** The only place where keys leave the core. The command owns them from here on. */
   #install(peer: Peer, session: Session, agreement: Agreement, remote: Session["local"], out: Outbox): void {
-    peer.sessions.unshift(session);
+    peer.sessions = [session].concat(peer.sessions);
     out.commands.push({
       do: "session.install",
       peer: peer.id,

@@ -24,7 +24,7 @@ export class Peer {
   /** An authenticated datagram came from `endpoint`: advertised addresses do not replace it. */
   isProven = false;
   /** In order of installation. */
-  readonly sessions: Session[] = [];
+  sessions: readonly Session[] = [];
   waiting: WaitingFrame[] = [];
   wantedAt = Number.NEGATIVE_INFINITY;
   sentAt = Number.NEGATIVE_INFINITY;

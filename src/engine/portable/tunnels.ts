@@ -73,7 +73,7 @@ export class Tunnels {
     if (peer === undefined || this.#sessions.has(keys.local)) return;
     if (!this.#shared.keys.admit(toHex(this.#shared.crypto.hash(KEY_LABEL, keys.sealKey)))) return;
     const session = new Session(peer, keys, this.#shared, this.#serial++, now);
-    peer.sessions.push(session);
+    peer.sessions = peer.sessions.concat(session);
     this.#sessions.set(session.local, session);
     this.#due.arm(peer, now + REJECT_MS, "session-expiry");
     if (session.confirmed) this.#use(session, keys.endpoint, now, out);
@@ -138,7 +138,7 @@ export class Tunnels {
 
   tick(now: number, out: SwitchOut, isReferred: (peer: Peer) => boolean): void {
     const due = this.#due.take(now);
-    for (const peer of due) for (const session of [...peer.sessions]) this.#expire(session, now);
+    for (const peer of due) for (const session of peer.sessions) this.#expire(session, now);
     for (const peer of due) this.#tickPeer(peer, now, out);
     this.#due.armNext(now);
     this.#sweep(now, isReferred);
@@ -256,12 +256,12 @@ export class Tunnels {
   }
 
   #remove(session: Session): void {
-    const { sessions } = session.peer;
-    sessions.splice(sessions.indexOf(session), 1);
+    const { peer } = session;
+    peer.sessions = peer.sessions.filter(other => other !== session);
     this.#sessions.delete(session.local);
-    this.#due.touch(session.peer);
+    this.#due.touch(peer);
     // Without a session nothing proves the address any more: the next advertised one is taken.
-    if (sessions.length === 0) session.peer.isProven = false;
+    if (peer.sessions.length === 0) peer.isProven = false;
     session.close();
   }
 
