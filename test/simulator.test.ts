@@ -3,7 +3,7 @@
 import { describe, expect, test } from "vitest";
 import { nodeCrypto } from "../src/crypto/node.ts";
 import { utf8 } from "../src/wire/bytes.ts";
-import type { Endpoint, Mac } from "../src/wire/ids.ts";
+import type { Endpoint } from "../src/wire/ids.ts";
 import { BREAKS } from "./sim/breaks.ts";
 import { doubleCrypto } from "./sim/double.ts";
 import { BROADCAST, Frames, frameNumber, numberedFrame } from "./sim/frames.ts";
@@ -198,7 +198,7 @@ describe("frames", () => {
     const faults: string[] = [];
     const frames = new Frames(what => faults.push(what));
     const number = frames.next();
-    const frame = numberedFrame(BROADCAST, "02:00:00:00:00:01" as Mac, number, 30);
+    const frame = numberedFrame(BROADCAST, 0x02_00_00_00_00_01, number, 30);
     expect(frameNumber(frame)).toBe(number);
     frames.sends(number, frame, 7, 0, 0);
     frames.seals(0, 7, frame);

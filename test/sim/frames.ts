@@ -2,7 +2,6 @@
 
 import { getU32, putU32 } from "../../src/wire/bytes.ts";
 import { frameDestination, frameSource, isMulticast, makeFrame } from "../../src/wire/ethernet.ts";
-import { type Mac, macToNumber } from "../../src/wire/ids.ts";
 
 const MAGIC = 0x53494d31;
 /** IEEE 802 local experimental EtherType 2. */
@@ -13,14 +12,14 @@ const ARP_BYTES = 28;
 export const BROADCAST = 0xffff_ffff_ffff;
 
 /** `bytes` of payload beyond the frame's number. */
-export function numberedFrame(destination: number, source: Mac, number: number, bytes: number): Uint8Array {
-  const frame = makeFrame(destination, macToNumber(source), ETHERTYPE, 8 + bytes);
+export function numberedFrame(destination: number, source: number, number: number, bytes: number): Uint8Array {
+  const frame = makeFrame(destination, source, ETHERTYPE, 8 + bytes);
   return numbered(frame, HEADER_BYTES, number);
 }
 
 /** Who has `target`? With the number in the padding. */
-export function arpRequest(source: Mac, sender: Uint8Array, target: Uint8Array, number: number): Uint8Array {
-  const frame = makeFrame(BROADCAST, macToNumber(source), ARP, 46);
+export function arpRequest(source: number, sender: Uint8Array, target: Uint8Array, number: number): Uint8Array {
+  const frame = makeFrame(BROADCAST, source, ARP, 46);
   frame.set([0, 1, 8, 0, 6, 4, 0, 1], HEADER_BYTES);
   frame.set(frame.subarray(6, 12), HEADER_BYTES + 8);
   frame.set(sender, HEADER_BYTES + 14);

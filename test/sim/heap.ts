@@ -12,7 +12,7 @@ const LARGE_HEAP: readonly string[] = [
   "--max-semi-space-size=256",
   "--min-semi-space-size=64",
   "--external-memory-accounted-in-global-limit",
-  "--heap-growing-percent=100",
+  "--heap-growing-percent=300",
 ];
 
 /** Options of Node for a world of so many hosts. */

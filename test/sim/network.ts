@@ -161,7 +161,8 @@ export class Network {
 
   #capture(from: Endpoint, to: Endpoint, bytes: Uint8Array): void {
     if (this.#captured.length < CAPTURED_MAX) this.#captured.push({ from, to, bytes: bytes.slice() });
-    else if ((this.sent & 15) === 0) this.#captured[this.#random.below(CAPTURED_MAX)] = { from, to, bytes: bytes.slice() };
+    else if ((this.sent & 15) === 0)
+      this.#captured[this.#random.below(CAPTURED_MAX)] = { from, to, bytes: bytes.slice() };
   }
 }
 

@@ -61,6 +61,8 @@ const SLEEP_MAX_MS = 10_000;
 const SPIN_MAX = 300;
 /** Rounds of events that cause events, within one moment. */
 const ROUNDS_MAX = 200;
+/** As many bits as the smallest of integers have. */
+const WORD_BITS = 30;
 /** Datagrams that wait in the socket while the process stands still: 4 MiB of the small ones that membership sends. */
 const BACKLOG_MAX = 4_096;
 
@@ -71,8 +73,8 @@ export class Process {
   #keys = new KeyRegistry();
   readonly #out: SlabOut;
   readonly #backlog: Arrived[] = [];
-  /** Counters delivered per session index of this engine. */
-  readonly #delivered = new Map<number, Uint8Array>();
+  /** A bit for each datagram delivered, in words of WORD_BITS, per session index of this engine. */
+  readonly #delivered = new Map<number, number[]>();
   #nodeDue: Deadline | undefined;
   /** The core has had an input since it was asked when it wants the next tick. */
   #isTurned = false;
@@ -133,7 +135,8 @@ export class Process {
     if (this.#stopped) return;
     for (const datagram of arrived) {
       if (!this.stalled) this.#take(datagram.from, datagram.bytes);
-      else if (this.#backlog.length < BACKLOG_MAX) this.#backlog.push({ from: datagram.from, bytes: datagram.bytes.slice() });
+      else if (this.#backlog.length < BACKLOG_MAX)
+        this.#backlog.push({ from: datagram.from, bytes: datagram.bytes.slice() });
     }
     if (!this.stalled) this.#settle();
   }
@@ -229,12 +232,16 @@ export class Process {
     const index = getU32(bytes, 4);
     // Counters start at 0 and one life's are few; two queues are in use.
     const bit = 2 * getU56(bytes, 9) + Math.min(1, bytes[8]!);
-    let seen = this.#delivered.get(index) ?? new Uint8Array(64);
-    while (seen.length * 8 <= bit) seen = doubled(seen);
-    this.#delivered.set(index, seen);
-    if ((seen[bit >> 3]! & (1 << (bit & 7))) !== 0)
-      this.#options.outside.fault("a sealed datagram was delivered twice");
-    seen[bit >> 3]! |= 1 << (bit & 7);
+    let seen = this.#delivered.get(index);
+    if (seen === undefined) {
+      seen = [0];
+      this.#delivered.set(index, seen);
+    }
+    const word = Math.floor(bit / WORD_BITS);
+    while (seen.length <= word) seen.push(0);
+    const mask = 1 << (bit % WORD_BITS);
+    if ((seen[word]! & mask) !== 0) this.#options.outside.fault("a sealed datagram was delivered twice");
+    seen[word]! |= mask;
   }
 
   #resume(): void {
@@ -371,16 +378,17 @@ export class Process {
   #wake(): void {
     if (this.#stopped || this.stalled) return;
     this.#wakeAt = Number.POSITIVE_INFINITY;
-    if ((this.#switch.deadline()?.at ?? Infinity) <= this.#now) this.#switch.tick(this.#now, this.#out);
-    const isDue = (this.#nodeDue?.at ?? Infinity) <= this.#now;
-    if (isDue && !this.#late) this.#turn((node, now, out) => node.tick(now, out));
+    const isEngineDue = (this.#switch.deadline()?.at ?? Infinity) <= this.#now;
+    const isNodeDue = (this.#nodeDue?.at ?? Infinity) <= this.#now && !this.#late;
+    // What it was armed for may have been put off meanwhile.
+    if (!isEngineDue && !isNodeDue && this.#events.isEmpty) {
+      this.#spins = 0;
+      this.#arm();
+      return;
+    }
+    if (isEngineDue) this.#switch.tick(this.#now, this.#out);
+    if (isNodeDue) this.#turn((node, now, out) => node.tick(now, out));
     this.#settle();
     if (!this.#stopped) this.#watchSpin();
   }
-}
-
-function doubled(bytes: Uint8Array): Uint8Array {
-  const larger = new Uint8Array(2 * bytes.length);
-  larger.set(bytes);
-  return larger;
 }

@@ -2,7 +2,7 @@
 
 import { frameDestination, frameSource, isMulticast } from "../../src/wire/ethernet.ts";
 import type { Vni } from "../../src/wire/ids.ts";
-import { type Ip, ipBytes, type Mac, macFromNumber, macToNumber } from "../../src/wire/ids.ts";
+import { type Ip, ipBytes, type Mac, macFromNumber } from "../../src/wire/ids.ts";
 import { arpRequest, BROADCAST, numberedFrame } from "./frames.ts";
 import type { SimHost } from "./host.ts";
 import type { Random } from "./random.ts";
@@ -14,6 +14,8 @@ const QUESTIONS = 0.01;
 
 export interface Station {
   readonly mac: Mac;
+  /** The MAC as frames carry it. */
+  readonly address: number;
   readonly network: string;
   readonly ip: Ip;
   host: SimHost;
@@ -37,9 +39,10 @@ export class Stations {
 
   add(host: SimHost, network: string): Station {
     const number = ++this.#serial;
-    const mac = macFromNumber(0x02_00_00_00_00_00 + number);
+    const address = 0x02_00_00_00_00_00 + number;
+    const mac = macFromNumber(address);
     const ip = `10.77.${number >> 8}.${number & 255}` as Ip;
-    const station = { mac, network, ip, host, moves: 0, doubtful: false, pinned: false };
+    const station = { mac, address, network, ip, host, moves: 0, doubtful: false, pinned: false };
     this.all.push(station);
     return station;
   }
@@ -67,12 +70,14 @@ export class Stations {
 
   /** Sends to a station, or to all; returns the frame's number, or undefined when its host does not carry the network now. */
   send(station: Station, to: Station | "all", payloadBytes = 40): number | undefined {
-    const destination = to === "all" ? BROADCAST : macToNumber(to.mac);
-    return this.#inject(station, number => numberedFrame(destination, station.mac, number, payloadBytes));
+    const destination = to === "all" ? BROADCAST : to.address;
+    return this.#inject(station, number => numberedFrame(destination, station.address, number, payloadBytes));
   }
 
   arp(station: Station, target: Station): number | undefined {
-    return this.#inject(station, number => arpRequest(station.mac, ipBytes(station.ip), ipBytes(target.ip), number));
+    return this.#inject(station, number =>
+      arpRequest(station.address, ipBytes(station.ip), ipBytes(target.ip), number),
+    );
   }
 
   /** Something a station says now and then. */

@@ -167,7 +167,7 @@ class WatchedAead implements InPlaceAead {
  */
 class Nonces {
   readonly #first: readonly [number, number, number];
-  readonly #next: number[] = [];
+  readonly #next: number[] = [0, 0];
   #odd: Set<string> | undefined;
 
   constructor(first: Uint8Array) {

@@ -84,6 +84,10 @@ export class World {
     return this.#options.stepMs ?? 1;
   }
 
+  get checksViews(): boolean {
+    return this.#options.checkViews !== false;
+  }
+
   cryptoOf(crypto: Crypto): Crypto {
     return this.#options.spoil?.(crypto) ?? crypto;
   }
@@ -167,7 +171,7 @@ export class World {
 
   onStep(host: SimHost): void {
     checkAddresses(this, host);
-    if (this.#options.checkViews === false) return;
+    if (!this.checksViews) return;
     const { process } = host;
     if (process === undefined) return;
     if (host.touched.size > 0) checkMacs(this, host);
