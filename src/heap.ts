@@ -8,13 +8,25 @@ export interface Due {
 
 export class Heap<Item extends Due> {
   #items: Item[] = [];
+  readonly #counts: (item: Item) => boolean;
 
+  /** What has been overtaken or taken back need not be looked for: it stays until it surfaces, and goes when it does not count any more. */
+  constructor(counts: (item: Item) => boolean = always) {
+    this.#counts = counts;
+  }
+
+  /** With those that do not count any more. */
   get size(): number {
     return this.#items.length;
   }
 
+  /** The earliest that counts. */
   get first(): Item | undefined {
-    return this.#items[0];
+    for (let first = this.#items[0]; first !== undefined; first = this.#items[0]) {
+      if (this.#counts(first)) return first;
+      this.pop();
+    }
+    return undefined;
   }
 
   /** In no order that means anything. */
@@ -35,6 +47,7 @@ export class Heap<Item extends Due> {
     items[place] = item;
   }
 
+  /** Takes out what is at the top; `first` says whether it counts. */
   pop(): Item | undefined {
     const items = this.#items;
     const first = items[0];
@@ -57,6 +70,10 @@ export class Heap<Item extends Due> {
   refill(items: Iterable<Item>): void {
     this.#items = [...items].sort((a, b) => (before(a, b) ? -1 : 1));
   }
+}
+
+function always(): boolean {
+  return true;
 }
 
 function before(a: Due, b: Due): boolean {

@@ -1,4 +1,4 @@
-/** Deadlines by key, and the earliest of them. Setting replaces: what was set before stays in the heap until it surfaces, and counts for nothing. */
+/** Deadlines by key, and the earliest of them. Setting replaces. */
 
 import { Heap } from "../heap.ts";
 import type { Deadline, Millis } from "./machine.ts";
@@ -10,7 +10,7 @@ interface Entry<Key> extends Deadline {
 
 export class Agenda<Key = string> {
   readonly #current = new Map<Key, Entry<Key>>();
-  readonly #heap = new Heap<Entry<Key>>();
+  readonly #heap = new Heap<Entry<Key>>(entry => this.#current.get(entry.key) === entry);
   #order = 0;
 
   get size(): number {
@@ -36,7 +36,7 @@ export class Agenda<Key = string> {
 
   /** The earliest, without a search. */
   next(): Deadline | undefined {
-    return this.#first();
+    return this.#heap.first;
   }
 
   /** Every key whose time has come, the earliest first; equal times in the order they were set. They stay due until they are set anew. */
@@ -55,19 +55,11 @@ export class Agenda<Key = string> {
 
   #popped(now: Millis): Entry<Key>[] {
     const due: Entry<Key>[] = [];
-    for (let first = this.#first(); first !== undefined && first.at <= now; first = this.#first()) {
+    for (let { first } = this.#heap; first !== undefined && first.at <= now; first = this.#heap.first) {
       due.push(first);
       this.#heap.pop();
     }
     return due;
-  }
-
-  #first(): Entry<Key> | undefined {
-    for (;;) {
-      const { first } = this.#heap;
-      if (first === undefined || this.#current.get(first.key) === first) return first;
-      this.#heap.pop();
-    }
   }
 }
 

@@ -1,4 +1,4 @@
-/** Many deadlines behind one: a heap of timers, each with its reason. Cancelled ones stay until they surface. */
+/** Many deadlines behind one: a heap of timers, each with its reason. */
 
 import { Heap } from "../../heap.ts";
 import type { Deadline, Millis, Outbox } from "../machine.ts";
@@ -24,7 +24,7 @@ export class Timer {
 }
 
 export class Timers {
-  readonly #heap = new Heap<Timer>();
+  readonly #heap = new Heap<Timer>(timer => timer.fire !== undefined);
   #count = 0;
 
   at(at: Millis, why: string, fire: Fire): Timer {
@@ -34,14 +34,14 @@ export class Timers {
   }
 
   next(): Deadline | undefined {
-    return this.#first();
+    return this.#heap.first;
   }
 
   /** Fires everything due at `now`, in order of time and then of setting; not what is set meanwhile for the same moment by itself. */
   run(now: Millis, out: Outbox): void {
     const last = this.#count;
     for (;;) {
-      const first = this.#first();
+      const { first } = this.#heap;
       if (first === undefined || first.at > now || first.order >= last) return;
       this.#heap.pop();
       first.fire?.(now, out);
@@ -51,13 +51,5 @@ export class Timers {
   /** Moves every timer by `ms`; their order is unchanged. */
   shift(ms: number): void {
     for (const timer of this.#heap.items()) timer.at += ms;
-  }
-
-  #first(): Timer | undefined {
-    for (;;) {
-      const { first } = this.#heap;
-      if (first === undefined || first.fire !== undefined) return first;
-      this.#heap.pop();
-    }
   }
 }

@@ -17,8 +17,7 @@ const PEERS_EVER = 2 ** 40;
 
 export class DuePeers {
   readonly #agenda: Agenda;
-  /** What is no longer a peer's place stays until it surfaces, and counts for nothing. */
-  readonly #places = new Heap<DuePeer>();
+  readonly #places = new Heap<DuePeer>(place => place.peer.due === place);
   readonly #touched = new Set<Peer>();
 
   constructor(agenda: Agenda) {
@@ -38,7 +37,7 @@ export class DuePeers {
 
   /** Those to be looked at now, in the order in which they became known. Each is to be put back. */
   take(now: number): readonly Peer[] {
-    for (let first = this.#first(); first !== undefined && first.at <= now; first = this.#first()) {
+    for (let { first } = this.#places; first !== undefined && first.at <= now; first = this.#places.first) {
       this.#places.pop();
       first.peer.due = undefined;
       this.#touched.add(first.peer);
@@ -55,7 +54,7 @@ export class DuePeers {
 
   /** Asks for the next tick. What the earliest peer waited for may have been put off meanwhile: its place is corrected until it is true. */
   armNext(now: number): void {
-    for (let first = this.#first(); first !== undefined; first = this.#first()) {
+    for (let { first } = this.#places; first !== undefined; first = this.#places.first) {
       const next = nextOf(first.peer, now);
       if (next?.at === first.at && next.order === first.order) {
         this.#agenda.arm(next.at, next.why);
@@ -69,14 +68,6 @@ export class DuePeers {
   #place(peer: Peer, due: DuePeer | undefined): void {
     peer.due = due;
     if (due !== undefined) this.#places.push(due);
-  }
-
-  #first(): DuePeer | undefined {
-    for (;;) {
-      const { first } = this.#places;
-      if (first === undefined || first.peer.due === first) return first;
-      this.#places.pop();
-    }
   }
 }
 
