@@ -16,7 +16,7 @@ import { hasHeapFor, heapOptions } from "./heap.ts";
 import { numbers } from "./numbers.ts";
 import { findBreaks, repeatLine, runOne, smoke } from "./runs.ts";
 import { scale } from "./scale.ts";
-import { busy, idle } from "./speed.ts";
+import { busy, idle, SPEED_HOSTS } from "./speed.ts";
 
 const { values } = parseArgs({
   options: {
@@ -43,9 +43,9 @@ function run(): boolean {
   const seed = number(values.seed) ?? 1;
   if (values.smoke) return smoke(crypto, seed, Number(values.seeds));
   if (values.breaks) return findBreaks(crypto, Object.keys(BREAKS), Number(values.seeds));
-  if (values.scale !== undefined) return scaled(seed, Number(values.scale));
-  if (values.idle) return idle(crypto, seed);
-  if (values.busy) return busy(crypto, seed);
+  if (values.scale !== undefined) return inHeapFor(Number(values.scale), hosts => scale(seed, hosts));
+  if (values.idle) return inHeapFor(SPEED_HOSTS, () => idle(crypto, seed));
+  if (values.busy) return inHeapFor(SPEED_HOSTS, () => busy(crypto, seed));
   if (values.numbers) return numbers(crypto, seed);
   if (values.break !== undefined && values.seed === undefined) {
     return findBreaks(crypto, [values.break], Number(values.seeds));
@@ -55,8 +55,9 @@ function run(): boolean {
   return runOne(crypto, wish, values.log ? line => console.log(line) : undefined).violation === undefined;
 }
 
-function scaled(seed: number, hosts: number): boolean {
-  if (hasHeapFor(hosts)) return scale(seed, hosts);
+/** In a process whose heap suits so many hosts: this one, or another. */
+function inHeapFor(hosts: number, measure: (hosts: number) => boolean): boolean {
+  if (hasHeapFor(hosts)) return measure(hosts);
   const args = [...heapOptions(hosts), ...process.argv.slice(1)];
   return spawnSync(process.execPath, args, { stdio: "inherit" }).status === 0;
 }

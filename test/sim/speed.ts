@@ -7,7 +7,7 @@ import { Operator } from "./operator.ts";
 import { runScenario } from "./scenario.ts";
 import { World } from "./world.ts";
 
-const HOSTS = 20;
+export const SPEED_HOSTS = 20;
 const IDLE_FACTOR = 500;
 const BUSY_FACTOR = 50;
 const SETTLE_MS = 30_000;
@@ -23,7 +23,7 @@ const YARDSTICK_MB = 200;
 
 export function idle(crypto: Crypto, seed: number): boolean {
   const world = new World({ seed, crypto });
-  for (let i = 0; i < HOSTS; i++) world.addHost().wants.add("net0");
+  for (let i = 0; i < SPEED_HOSTS; i++) world.addHost().wants.add("net0");
   world.network.weather = FAIR;
   const operator = new Operator(world);
   operator.found(world.hosts[0]!, ["net0"]);
@@ -34,14 +34,14 @@ export function idle(crypto: Crypto, seed: number): boolean {
   world.run(WARM_MS);
   const before = world.network.sent;
   const factor = measured(() => world.run(IDLE_MS), IDLE_MS);
-  const rate = (world.network.sent - before) / (IDLE_MS / 1_000) / HOSTS;
-  return report(`${HOSTS} hosts idle (${rate.toFixed(1)} datagrams a second each)`, factor, IDLE_FACTOR);
+  const rate = (world.network.sent - before) / (IDLE_MS / 1_000) / SPEED_HOSTS;
+  return report(`${SPEED_HOSTS} hosts idle (${rate.toFixed(1)} datagrams a second each)`, factor, IDLE_FACTOR);
 }
 
 export function busy(crypto: Crypto, seed: number): boolean {
   const start = process.cpuUsage();
   const load = { framesPerHost: BUSY_FRAMES, faultGapMs: BUSY_FAULT_MS, everywhere: true };
-  const outcome = runScenario({ seed, hosts: HOSTS, minutes: BUSY_MINUTES, crypto, ...load });
+  const outcome = runScenario({ seed, hosts: SPEED_HOSTS, minutes: BUSY_MINUTES, crypto, ...load });
   const { virtualMs } = outcome;
   const used = process.cpuUsage(start);
   const factor = virtualMs / ((used.user + used.system) / 1_000);
@@ -49,7 +49,7 @@ export function busy(crypto: Crypto, seed: number): boolean {
   const [datagrams, frames] = [outcome.datagrams, outcome.framesSent].map(count =>
     (count / (virtualMs / 1_000)).toFixed(0),
   );
-  const what = `${HOSTS} hosts with ${BUSY_FRAMES} frames a second each and faults (in all ${frames} frames and ${datagrams} datagrams a second)`;
+  const what = `${SPEED_HOSTS} hosts with ${BUSY_FRAMES} frames a second each and faults (in all ${frames} frames and ${datagrams} datagrams a second)`;
   return report(what, factor, BUSY_FACTOR) && outcome.violation === undefined;
 }
 
