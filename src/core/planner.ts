@@ -1,7 +1,7 @@
 /** Keeps the engine in step with what is known: notes when something changed that the plan reads, makes the plan anew, and asks for the difference. */
 
 import type { EngineCommand } from "../engine/engine.ts";
-import type { Endpoint, PeerId } from "../wire/ids.ts";
+import type { Endpoint, PeerId, Vni } from "../wire/ids.ts";
 import type { LocalNetworks } from "./localNetworks.ts";
 import type { Deadline, Millis, Outbox } from "./machine.ts";
 import type { Catalogue } from "./overlay/catalogue.ts";
@@ -107,11 +107,12 @@ export class Planner {
     if (isDue) this.#look(now, out);
     this.#ownersMoved = false;
     const { self, ownership, loops, local } = this.#parts;
+    const attached = new Set(local.attachments.map(({ vni }) => vni));
     const next = plan({
       self,
       live: this.#live,
       endpoints: this.#addresses,
-      networks: isDue ? this.#networks : this.#networks.map(network => this.#attachedStill(network)),
+      networks: isDue ? this.#networks : this.#networks.map(network => this.#attachedStill(network, attached)),
       local: local.attachments.map(localSegment),
       holdings: vni => ownership.holdings(vni),
       contested: vni => ownership.contested(vni),
@@ -137,10 +138,11 @@ export class Planner {
     ownership.segments(new Map(open.map(({ local: { vni, pinnedOnly } }) => [vni, { pinnedOnly }])), now, out);
   }
 
-  /** The network as it was planned last, without those that have detached since. */
-  #attachedStill(network: NetworkView): NetworkView {
+  /** The network as it was planned last, without those that have detached since. Of one that this host is not attached to nothing is planned. */
+  #attachedStill(network: NetworkView, attached: ReadonlySet<Vni>): NetworkView {
     const { catalogue } = this.#parts;
     const { vni } = network.definition;
+    if (!attached.has(vni)) return network;
     if (network.attached.every(peer => catalogue.isAttached(peer, vni))) return network;
     return { ...network, attached: network.attached.filter(peer => catalogue.isAttached(peer, vni)) };
   }

@@ -6,8 +6,8 @@
 import { Memo } from "../../src/core/memo.ts";
 import { type ControlMessage, decodeControl, encodeControl } from "../../src/wire/control.ts";
 
-/** Owners of a thousand hosts in the cluster and in their networks, and as many again while they change. */
-const DELTAS_MAX = 8_192;
+/** Owners of a thousand hosts in the cluster and in their networks, at every version with one more of their ten machines. */
+const DELTAS_MAX = 32_768;
 
 const read = new Memo<ControlMessage>(DELTAS_MAX);
 const written = new WeakMap<ControlMessage, Uint8Array>();

@@ -7,6 +7,7 @@ import type { Cipher, Crypto } from "../../src/crypto/crypto.ts";
 import { type InPlaceAead, inPlace } from "../../src/crypto/inplace.ts";
 import { equalBytes, getU24, getU32 } from "../../src/wire/bytes.ts";
 import { INNER_BYTES, KIND, OUTER_BYTES, TAG_BYTES } from "../../src/wire/protocol.ts";
+import { doubleCrypto } from "./double.ts";
 
 /** What the world learns from one host's seals. */
 export interface Eyes {
@@ -34,6 +35,13 @@ export class Witness {
   readonly #signatures = new Map<string, string>();
   readonly #nonces = new Map<string, Nonces>();
 
+  readonly #memo: Pick<Crypto, "x25519Public" | "x25519" | "verify"> = {
+    x25519Public: key => this.#x25519Public(key),
+    x25519: (key, other) => this.#x25519(key, other),
+    // One function for all hosts: what remembers whom it has checked for whom shares that too.
+    verify: (publicKey, message, signature) => this.#verify(publicKey, message, signature),
+  };
+
   constructor(base: Crypto, fault: (what: string) => void) {
     this.base = base;
     this.#fault = fault;
@@ -47,16 +55,10 @@ export class Witness {
   cryptoFor(eyes: Eyes): Crypto {
     const { base } = this;
     return {
-      hash: base.hash,
-      hmac: base.hmac,
-      xseal: base.xseal,
-      xopen: base.xopen,
-      equal: base.equal,
-      ed25519Public: base.ed25519Public,
-      x25519Public: key => this.#x25519Public(key),
-      x25519: (key, other) => this.#x25519(key, other),
+      ...base,
+      // What a double says is quicker asked again than remembered.
+      ...(base === doubleCrypto ? {} : this.#memo),
       sign: (seed, message) => this.#sign(seed, message),
-      verify: this.#verify,
       aead: (cipher, key) => this.#aead(cipher, key, eyes),
     };
   }
@@ -90,8 +92,7 @@ export class Witness {
     return signature;
   }
 
-  /** One function for all hosts: what remembers whom it has checked for whom shares that too. */
-  readonly #verify = (publicKey: Uint8Array, message: Uint8Array, signature: Uint8Array): boolean => {
+  #verify(publicKey: Uint8Array, message: Uint8Array, signature: Uint8Array): boolean {
     const known = this.#verified.get(name(signature));
     if (known !== undefined && equalBytes(known.publicKey, publicKey) && equalBytes(known.message, message)) {
       return known.good;
@@ -99,7 +100,7 @@ export class Witness {
     const good = this.base.verify(publicKey, message, signature);
     remember(this.#verified, name(signature), { publicKey: publicKey.slice(), message: message.slice(), good });
     return good;
-  };
+  }
 
   /** Two ends and two lives that seal under one key share what was seen. */
   #noncesOf(id: string, first: Uint8Array): Nonces {
