@@ -5,7 +5,7 @@ import type { Cipher } from "../../src/crypto/crypto.ts";
 import type { KeyLimits } from "../../src/engine/portable/shared.ts";
 import type { Endpoint, Mac, PeerId, Vni } from "../../src/wire/ids.ts";
 import type { Nat, Site } from "./network.ts";
-import { type Arrived, Process } from "./process.ts";
+import { type Arrived, Process, type Spoken } from "./process.ts";
 import type { Random } from "./random.ts";
 import type { World } from "./world.ts";
 
@@ -13,6 +13,8 @@ import type { World } from "./world.ts";
 export type Fate = "up" | "down" | "left" | "evicted" | "gone";
 export type Disk = Map<string, Uint8Array>;
 
+/** Multiples of it fill the unit interval evenly, and so does what is taken of them by any other rule. */
+const GOLDEN_RATIO = 0.618_033_988_749_895;
 /** 2026-01-01. */
 const WALL_S = 1_767_225_600;
 
@@ -42,7 +44,10 @@ export class SimHost implements Site {
   cuts = 0;
   readonly #world: World;
   readonly #random: Random;
+  /** What has come in since the last step: from the underlay, and from the bridges. */
   #arrived: Arrived[] = [];
+  #spoken: Spoken[] = [];
+  #isStepDue = false;
 
   constructor(world: World, index: number, endpoint: Endpoint, random: Random, keyLimits: KeyLimits | undefined) {
     this.#world = world;
@@ -73,6 +78,7 @@ export class SimHost implements Site {
     const { clock, slabs, witness } = this.#world;
     this.suspectedAt.clear();
     this.#arrived = [];
+    this.#spoken = [];
     this.disturb();
     this.process = new Process({
       clock,
@@ -119,23 +125,36 @@ export class SimHost implements Site {
   receive(from: Endpoint, datagrams: readonly Uint8Array[]): void {
     if (this.process === undefined) return;
     for (const bytes of datagrams) this.#world.onDatagram(this, from, bytes);
-    const { stepMs } = this.#world;
-    if (stepMs === 1) this.process.receive(datagrams.map(bytes => ({ from, bytes })));
-    else this.#gather(from, datagrams);
+    for (const bytes of datagrams) this.#arrived.push({ from, bytes });
+    this.#stepSoon();
   }
 
-  /** What has come in since the last step waits for the next one. */
-  #gather(from: Endpoint, datagrams: readonly Uint8Array[]): void {
-    const { clock } = this.#world;
-    if (this.#arrived.length === 0)
-      clock.at(this.#step(clock.now), () => this.process?.receive(this.#arrived.splice(0)));
-    for (const bytes of datagrams) this.#arrived.push({ from, bytes });
+  /** A frame from a bridge. */
+  inside(vni: Vni, bytes: Uint8Array): void {
+    this.#spoken.push({ vni, bytes });
+    this.#stepSoon();
+  }
+
+  /** What comes in waits for the host's next step; where hosts do not step, there is nothing to wait for. */
+  #stepSoon(): void {
+    const { clock, stepMs } = this.#world;
+    if (stepMs === 1) return this.#takeIn();
+    if (this.#isStepDue) return;
+    this.#isStepDue = true;
+    clock.at(this.#step(clock.now), () => this.#takeIn());
+  }
+
+  #takeIn(): void {
+    this.#isStepDue = false;
+    const [arrived, spoken] = [this.#arrived.splice(0), this.#spoken.splice(0)];
+    if (arrived.length > 0) this.process?.receive(arrived);
+    if (spoken.length > 0) this.process?.inside(spoken);
   }
 
   /** The host's next step at or after `at`; hosts do not step together. */
   #step(at: number): number {
     const { stepMs } = this.#world;
-    const offset = this.index % stepMs;
+    const offset = Math.floor(((this.index * GOLDEN_RATIO) % 1) * stepMs);
     return Math.ceil((at - offset) / stepMs) * stepMs + offset;
   }
 

@@ -25,6 +25,12 @@ export interface Arrived {
   readonly bytes: Uint8Array;
 }
 
+/** A frame of a bridge. */
+export interface Spoken {
+  readonly vni: Vni;
+  readonly bytes: Uint8Array;
+}
+
 export interface ProcessOptions {
   readonly clock: Scheduler;
   readonly slabs: Slabs;
@@ -141,10 +147,11 @@ export class Process {
     if (!this.stalled) this.#settle();
   }
 
-  /** A frame from the local bridge. */
-  inside(vni: Vni, bytes: Uint8Array): void {
+  /** Frames from the local bridges. */
+  inside(spoken: readonly Spoken[]): void {
     if (this.#stopped || this.stalled) return;
-    this.#switch.inside(vni, { bytes, checksum: "complete" }, this.#now, this.#out);
+    for (const { vni, bytes } of spoken)
+      this.#switch.inside(vni, { bytes, checksum: "complete" }, this.#now, this.#out);
     this.#settle();
   }
 

@@ -106,7 +106,7 @@ export class Stations {
     const number = this.#world.frames.next();
     const frame = make(number);
     this.#world.frames.sends(number, frame, vni, host.index, this.#world.clock.now);
-    host.process.inside(vni, frame);
+    host.inside(vni, frame);
     return number;
   }
 }
