@@ -12,19 +12,29 @@ interface View {
   readonly member: Member;
 }
 
-/** The first difference between what hosts hold and what is so; undefined when all agree. */
+/** The first difference between what the hosts that are run here hold and what is so; undefined when all agree. */
 export function difference(world: World): string | undefined {
   const views: View[] = [];
+  const present = new Set<PeerId>();
   for (const host of world.present()) {
+    const isHere = world.isHere(host.index);
     const member = host.process?.node.member;
-    if (member === undefined) return `host ${host.index} is no member (${host.process?.node.standing ?? "off"})`;
-    views.push({ host, member });
+    if (isHere && member === undefined)
+      return `host ${host.index} is no member (${host.process?.node.standing ?? "off"})`;
+    if (member !== undefined) views.push({ host, member });
+    present.add(member?.self ?? host.id!);
   }
-  return membersDiffer(world, views) ?? clusterDiffers(views) ?? networksDiffer(views);
+  return membersDiffer(world, views, present) ?? clusterDiffers(views) ?? networksDiffer(views);
 }
 
-function membersDiffer(world: World, views: readonly View[]): string | undefined {
-  const present = new Set(views.map(({ member }) => member.self));
+/** What hosts that agree must have in common wherever they are run. */
+export function common(world: World): string | undefined {
+  const some = world.hosts.find(({ process }) => process?.node.member !== undefined);
+  const hash = some?.process?.node.member?.replica.hash("");
+  return hash === undefined ? undefined : toHex(hash);
+}
+
+function membersDiffer(world: World, views: readonly View[], present: ReadonlySet<PeerId>): string | undefined {
   for (const { host, member } of views) {
     for (const { peer, state } of member.membership.members()) {
       const expected = present.has(peer);

@@ -39,7 +39,7 @@ const crypto = loadEvp(nodeCrypto);
 const number = (text: string | undefined) => (text === undefined ? undefined : Number(text));
 
 /** Whether all was well. */
-function run(): boolean {
+function run(): boolean | Promise<boolean> {
   const seed = number(values.seed) ?? 1;
   if (values.smoke) return smoke(crypto, seed, Number(values.seeds));
   if (values.breaks) return findBreaks(crypto, Object.keys(BREAKS), Number(values.seeds));
@@ -56,10 +56,10 @@ function run(): boolean {
 }
 
 /** In a process whose heap suits so many hosts: this one, or another. */
-function inHeapFor(hosts: number, measure: (hosts: number) => boolean): boolean {
+function inHeapFor<T>(hosts: number, measure: (hosts: number) => T): T | boolean {
   if (hasHeapFor(hosts)) return measure(hosts);
   const args = [...heapOptions(hosts), ...process.argv.slice(1)];
   return spawnSync(process.execPath, args, { stdio: "inherit" }).status === 0;
 }
 
-process.exitCode = run() ? 0 : 1;
+process.exitCode = (await run()) ? 0 : 1;

@@ -37,6 +37,14 @@ export interface Site {
   receive(from: Endpoint, datagrams: readonly Uint8Array[]): void;
 }
 
+/** What one host sends to another within a millisecond. */
+export interface Train {
+  readonly arrivesAt: number;
+  readonly from: Endpoint;
+  readonly to: Endpoint;
+  readonly datagrams: readonly Uint8Array[];
+}
+
 /** Delivery in order of sending takes at least this long once more for a copy. */
 const COPY_MS = 30;
 const CAPTURED_MAX = 64;
@@ -45,8 +53,11 @@ const HOSTS_MAX = 65_536;
 export class Network {
   weather: Weather = FAIR;
   sent = 0;
+  /** For whoever runs the other hosts. */
+  departures: Train[] = [];
   readonly #clock: Scheduler;
   readonly #random: Random;
+  readonly #isHere: (index: number) => boolean;
   readonly #sites = new Map<Endpoint, Site>();
   readonly #nats = new Map<string, Nat>();
   /** A path is cut while its count is above 0. */
@@ -58,9 +69,11 @@ export class Network {
   readonly #trains = new Map<number, Uint8Array[]>();
   #trainsAt = 0;
 
-  constructor(clock: Scheduler, random: Random) {
+  /** `isHere`: which hosts are run here. */
+  constructor(clock: Scheduler, random: Random, isHere: (index: number) => boolean = () => true) {
     this.#clock = clock;
     this.#random = random;
+    this.#isHere = isHere;
   }
 
   add(site: Site): void {
@@ -103,9 +116,10 @@ export class Network {
     const target = this.#route(to, from);
     if (target === undefined || (this.#cuts.size > 0 && this.#cuts.has(pathOf(site.index, target.index)))) return;
     if (weather.trains) {
-      this.#couple(pathOf(site.index, target.index), from, to, bytes);
+      this.#couple(pathOf(site.index, target.index), from, to, bytes, this.#isHere(target.index));
       return;
     }
+    if (!this.#isHere(target.index)) throw new Error("only trains go to hosts that are run elsewhere");
     const copies = this.#random.chance(weather.duplication) ? 2 : 1;
     for (let copy = 0; copy < copies; copy++) this.#carry(from, to, bytes, copy * this.#random.between(0, COPY_MS));
   }
@@ -132,18 +146,26 @@ export class Network {
   }
 
   /** The first to leave makes the train, and the others of this millisecond are coupled to it. */
-  #couple(path: number, from: Endpoint, to: Endpoint, bytes: Uint8Array): void {
-    if (this.#trainsAt !== this.#clock.now) this.#trains.clear();
-    this.#trainsAt = this.#clock.now;
+  #couple(path: number, from: Endpoint, to: Endpoint, bytes: Uint8Array, isHere: boolean): void {
+    const { now } = this.#clock;
+    if (this.#trainsAt !== now) this.#trains.clear();
+    this.#trainsAt = now;
     const open = this.#trains.get(path);
     if (open !== undefined) {
       open.push(bytes);
       return;
     }
-    const train = [bytes];
-    this.#trains.set(path, train);
+    const datagrams = [bytes];
+    this.#trains.set(path, datagrams);
     const [least, most] = this.weather.delayMs;
-    this.#clock.after(this.#random.between(least, most), () => this.#route(to, from)?.receive(from, train));
+    const train = { arrivesAt: now + this.#random.between(least, most), from, to, datagrams };
+    if (isHere) this.bring(train);
+    else this.departures.push(train);
+  }
+
+  /** The train is under way to a host that is run here. */
+  bring({ arrivesAt, from, to, datagrams }: Train): void {
+    this.#clock.at(arrivesAt, () => this.#route(to, from)?.receive(from, datagrams));
   }
 
   #route(to: Endpoint, from: Endpoint): Site | undefined {

@@ -15,6 +15,9 @@ export interface Eyes {
   opensFrame(vni: number, frame: Uint8Array): void;
 }
 
+/** It and the public key of who made it, as `name` writes them. */
+export type Signature = readonly [signature: string, signer: string];
+
 const MEMO_MAX = 200_000;
 
 interface Verified {
@@ -26,6 +29,7 @@ interface Verified {
 export class Witness {
   readonly base: Crypto;
   readonly #fault: (what: string) => void;
+  readonly #tells: boolean;
   readonly #verified = new Map<string, Verified>();
   /** Public key of each private one, and shared secrets by the pair of public keys: the two ends of a handshake come to the same. */
   readonly #publicOf = new Map<string, string>();
@@ -34,6 +38,8 @@ export class Witness {
   /** Every signature that a holder of the key made, and the public key. */
   readonly #signatures = new Map<string, string>();
   readonly #nonces = new Map<string, Nonces>();
+  /** What was signed since it was asked last, for witnesses elsewhere. */
+  #fresh: Signature[] = [];
 
   readonly #memo: Pick<Crypto, "x25519Public" | "x25519" | "verify"> = {
     x25519Public: key => this.#x25519Public(key),
@@ -42,14 +48,27 @@ export class Witness {
     verify: (publicKey, message, signature) => this.#verify(publicKey, message, signature),
   };
 
-  constructor(base: Crypto, fault: (what: string) => void) {
+  /** `tells`: there are other witnesses. */
+  constructor(base: Crypto, fault: (what: string) => void, tells = false) {
     this.base = base;
     this.#fault = fault;
+    this.#tells = tells;
   }
 
   /** The public key under which somebody who holds the private one made this signature. */
   signerOf(signature: Uint8Array): string | undefined {
     return this.#signatures.get(name(signature));
+  }
+
+  takeSigned(): readonly Signature[] {
+    const fresh = this.#fresh;
+    this.#fresh = [];
+    return fresh;
+  }
+
+  /** Another witness saw it made. */
+  hear(signatures: readonly Signature[]): void {
+    for (const [signature, signer] of signatures) this.#signatures.set(signature, signer);
   }
 
   cryptoFor(eyes: Eyes): Crypto {
@@ -89,6 +108,7 @@ export class Witness {
       this.#signers.set(name(seed), signer);
     }
     this.#signatures.set(name(signature), signer);
+    if (this.#tells) this.#fresh.push([name(signature), signer]);
     return signature;
   }
 

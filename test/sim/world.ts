@@ -39,6 +39,8 @@ export interface WorldOptions {
   readonly spoil?: ((crypto: Crypto) => Crypto) | undefined;
   /** Off in the largest worlds: there views are compared at the end. */
   readonly checkViews?: boolean;
+  /** Hosts that are run here, by index; the others are elsewhere, and only what they send is seen. All when undefined. */
+  readonly isHere?: (index: number) => boolean;
 }
 
 /** The end of a datagram is a tag or two MACs over all the rest. */
@@ -74,8 +76,8 @@ export class World {
   constructor(options: WorldOptions) {
     this.#options = options;
     this.random = new Random(options.seed);
-    this.network = new Network(this.clock, this.random.split());
-    this.witness = new Witness(options.crypto, what => this.fault(what));
+    this.network = new Network(this.clock, this.random.split(), index => this.isHere(index));
+    this.witness = new Witness(options.crypto, what => this.fault(what), options.isHere !== undefined);
     this.frames = new Frames(what => this.fault(what));
     this.stations = new Stations(this, this.random.split());
   }
@@ -86,6 +88,10 @@ export class World {
 
   get checksViews(): boolean {
     return this.#options.checkViews !== false;
+  }
+
+  isHere(index: number): boolean {
+    return this.#options.isHere?.(index) ?? true;
   }
 
   cryptoOf(crypto: Crypto): Crypto {
