@@ -1,6 +1,7 @@
 /** What core machines tell each other and the operator. Plain data; the node offers each notice to every machine once. */
 
 import type { Endpoint, Ip, Mac, PeerId, Vni } from "../wire/ids.ts";
+import type { StateSummary } from "../wire/messages/membership.ts";
 
 export type Notice =
   // sessions
@@ -12,8 +13,9 @@ export type Notice =
   | { readonly kind: "member.alive"; readonly peer: PeerId }
   | { readonly kind: "member.suspect"; readonly peer: PeerId }
   | { readonly kind: "member.dead"; readonly peer: PeerId }
-  /** A ping or ack told the peer's state hash of a scope, and its PSK generation. */
-  | { readonly kind: "peer.hash"; readonly peer: PeerId; readonly scope: string; readonly hash: Uint8Array }
+  /** A ping or ack told the peer's state: the hash of the cluster's records, that of one network's, and its PSK generation. */
+  | { readonly kind: "peer.state"; readonly peer: PeerId; readonly state: StateSummary }
+  /** A handshake told the peer's PSK generation. */
   | { readonly kind: "peer.psk"; readonly peer: PeerId; readonly generation: number }
   /** A gossiped rumor that is not membership's own. */
   | { readonly kind: "rumor"; readonly from: PeerId; readonly record: Uint8Array }

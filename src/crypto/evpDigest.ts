@@ -33,7 +33,7 @@ export function bindDigest(node: LibraryHandle): Pick<Crypto, "hash" | "hmac"> {
   ) => number;
   const blake2s = fetch(0, "BLAKE2S-256", 0);
   if (blake2s === 0) throw new Error("OpenSSL has no BLAKE2s");
-  const { bytes, address } = allocate(INPUT_AT + BLOCK_BYTES + INPUT_BYTES_MAX);
+  const { bytes, words, address } = allocate(INPUT_AT + BLOCK_BYTES + INPUT_BYTES_MAX);
 
   function digestOf(at: number, length: number, to: number): void {
     if (digest(address + at, length, address + to, 0, blake2s, 0) !== 1) throw new Error("OpenSSL refused to hash");
@@ -58,10 +58,12 @@ export function bindDigest(node: LibraryHandle): Pick<Crypto, "hash" | "hmac"> {
   /** RFC 2104: H(key ^ opad | H(key ^ ipad | parts)). */
   function hmac(key: Uint8Array, ...parts: readonly Uint8Array[]): Uint8Array {
     const short = key.length > BLOCK_BYTES ? hash(key) : key;
-    for (let i = 0; i < BLOCK_BYTES; i++) {
-      const byte = i < short.length ? short[i]! : 0;
-      bytes[INPUT_AT + i] = byte ^ 0x36;
-      bytes[OUTER_AT + i] = byte ^ 0x5c;
+    bytes.fill(0, OUTER_AT, OUTER_AT + BLOCK_BYTES);
+    bytes.set(short, OUTER_AT);
+    for (let i = 0; i < BLOCK_BYTES / 4; i++) {
+      const word = words[OUTER_AT / 4 + i]!;
+      words[INPUT_AT / 4 + i] = word ^ 0x36363636;
+      words[OUTER_AT / 4 + i] = word ^ 0x5c5c5c5c;
     }
     digestOf(INPUT_AT, gather(parts, INPUT_AT + BLOCK_BYTES) - INPUT_AT, INNER_DIGEST_AT);
     digestOf(OUTER_AT, BLOCK_BYTES + DIGEST_BYTES, DIGEST_AT);

@@ -43,6 +43,8 @@ export class Keeper implements Machine<IdentityMessage> {
   readonly #responder: JoinResponder;
   readonly #relay: JoinRelay;
   readonly #renewal: Renewal;
+  /** Whoever waits for a time. */
+  readonly #timed: readonly { deadline(): Deadline | undefined }[];
 
   constructor(options: KeeperOptions) {
     this.vault = new Vault(options);
@@ -55,6 +57,7 @@ export class Keeper implements Machine<IdentityMessage> {
     this.#responder = new JoinResponder(trusted);
     this.#relay = new JoinRelay({ ...parts, responder: this.#responder });
     this.#renewal = new Renewal(trusted);
+    this.#timed = [this.joiner, this.#responder, this.#relay, this.handover, this.#renewal];
   }
 
   /** Joins a cluster; `done` is called once. On success the identity is written before anybody is told. */
@@ -122,6 +125,9 @@ export class Keeper implements Machine<IdentityMessage> {
 
   notice(notice: Notice, now: Millis, out: Outbox): void {
     switch (notice.kind) {
+      case "peer.state":
+        this.keyring.onPeerGeneration(notice.peer, notice.state.psk, now, out);
+        break;
       case "peer.psk":
         this.keyring.onPeerGeneration(notice.peer, notice.generation, now, out);
         break;
@@ -149,8 +155,9 @@ export class Keeper implements Machine<IdentityMessage> {
   }
 
   deadline(): Deadline | undefined {
-    const machines = [this.joiner, this.#responder, this.#relay, this.handover, this.#renewal];
-    return machines.reduce<Deadline | undefined>((soonest, machine) => earlier(soonest, machine.deadline()), undefined);
+    let soonest: Deadline | undefined;
+    for (const machine of this.#timed) soonest = earlier(soonest, machine.deadline());
+    return soonest;
   }
 
   /** Revocations, whoever published them: the CA's signature is what counts. */

@@ -325,11 +325,7 @@ export class Membership implements Machine<MembershipMessage> {
 
   #told(from: PeerId, summary: Summary, now: Millis, out: Outbox): void {
     if (summary.incarnation !== undefined) this.#hearsay.told(from, summary.incarnation, now, out);
-    out.notices.push({ kind: "peer.hash", peer: from, scope: "", hash: summary.hash });
-    if (summary.scope !== undefined && summary.scopeHash !== undefined) {
-      out.notices.push({ kind: "peer.hash", peer: from, scope: summary.scope, hash: summary.scopeHash });
-    }
-    out.notices.push({ kind: "peer.psk", peer: from, generation: summary.psk });
+    out.notices.push({ kind: "peer.state", peer: from, state: summary });
   }
 
   /** Sets the next gossip while there is something to say and somebody to say it to. */

@@ -3,6 +3,7 @@
 import type { Rng } from "../../crypto/crypto.ts";
 import { equalBytes, getU32 } from "../../wire/bytes.ts";
 import type { PeerId } from "../../wire/ids.ts";
+import type { StateSummary } from "../../wire/messages/membership.ts";
 import {
   BUCKET_BYTES,
   DIGEST_BUCKETS,
@@ -155,8 +156,8 @@ export class Gossip implements Machine<ReplicaMessage> {
       case "member.alive":
         this.#returned(notice.peer, now, out);
         break;
-      case "peer.hash":
-        this.#heardHash(notice.peer, notice.scope, notice.hash, now, out);
+      case "peer.state":
+        this.#heardState(notice.peer, notice.state, now, out);
         break;
       case "rumor":
         this.#heardRumor(notice.from, notice.record, now, out);
@@ -253,6 +254,11 @@ export class Gossip implements Machine<ReplicaMessage> {
     if (this.#peers.has(peer)) return;
     this.#peers.set(peer, { peer, digestAt: undefined, answeredAt: undefined, servedFrom: now, served: 0 });
     for (const scope of this.#replica.scopes()) if (this.#shares(peer, scope)) this.compare(peer, scope, now, out);
+  }
+
+  #heardState(peer: PeerId, { hash, scope, scopeHash }: StateSummary, now: Millis, out: Outbox): void {
+    this.#heardHash(peer, "", hash, now, out);
+    if (scope !== undefined && scopeHash !== undefined) this.#heardHash(peer, scope, scopeHash, now, out);
   }
 
   #heardHash(peer: PeerId, scope: string, hash: Uint8Array, now: Millis, out: Outbox): void {

@@ -3,7 +3,7 @@
 import { describe, expect, it } from "vitest";
 import { Outbox } from "../../../src/core/machine.ts";
 import { utf8 } from "../../../src/wire/bytes.ts";
-import { Host, keys } from "./kit.ts";
+import { Host, keys, told } from "./kit.ts";
 
 const NETWORK = "7";
 const STRANGE = new Uint8Array(16).fill(1);
@@ -25,7 +25,7 @@ function run(host: Host, now: number, action: (out: Outbox) => void): string[] {
 }
 
 function hear(host: Host, peer: ReturnType<typeof keys>["id"], scope: string, hash: Uint8Array, now: number): string[] {
-  return run(host, now, out => host.gossip.notice({ kind: "peer.hash", peer, scope, hash }, now, out));
+  return run(host, now, out => host.gossip.notice(told(host, peer, scope, hash), now, out));
 }
 
 const nothing = () => undefined;

@@ -10,7 +10,7 @@ import { concat, toHex, utf8 } from "../../../src/wire/bytes.ts";
 import type { PeerId } from "../../../src/wire/ids.ts";
 import { WORD_BYTES } from "../../../src/wire/messages/replica.ts";
 import { CONTROL_BYTES_MAX } from "../../../src/wire/protocol.ts";
-import { certificate, crypto, forge, type Host, keys, Net } from "./kit.ts";
+import { certificate, crypto, forge, type Host, keys, Net, told } from "./kit.ts";
 
 /** Everybody shows the same records, not only the same hash. */
 function expectAgreement(net: Net, scope = ""): void {
@@ -321,7 +321,7 @@ test("digests go out at most once a second per peer, and only after hashes have 
   for (let step = 0; step < 40; step++) {
     const out = new Outbox();
     const now = net.now + step * 100;
-    a.gossip.notice({ kind: "peer.hash", peer: b.id, scope: "", hash: wrong }, now, out);
+    a.gossip.notice(told(a, b.id, "", wrong), now, out);
     if (out.controls.some(({ message }) => message.t === "digest")) sent.push(step);
   }
   expect(sent[0]).toBe(4);
@@ -498,7 +498,7 @@ test("differing hashes of different peers count together: in a large mesh one pa
   const wrong = crypto.hash(utf8("other")).subarray(0, 16);
   const digestsTo = (peer: Host, hash: Uint8Array, at: number) => {
     const out = new Outbox();
-    a.gossip.notice({ kind: "peer.hash", peer: peer.id, scope: "", hash }, net.now + at, out);
+    a.gossip.notice(told(a, peer.id, "", hash), net.now + at, out);
     return out.controls.filter(({ message }) => message.t === "digest").map(({ to }) => to);
   };
   expect(digestsTo(b, wrong, 0)).toEqual([]);
@@ -516,7 +516,7 @@ test("differing hashes far apart do not count together", () => {
   const wrong = crypto.hash(utf8("other")).subarray(0, 16);
   for (const at of [0, 20_000]) {
     const out = new Outbox();
-    a.gossip.notice({ kind: "peer.hash", peer: b.id, scope: "", hash: wrong }, net.now + at, out);
+    a.gossip.notice(told(a, b.id, "", wrong), net.now + at, out);
     expect(out.controls).toEqual([]);
   }
 });

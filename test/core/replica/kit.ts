@@ -219,10 +219,8 @@ export class Net {
         [other, host],
       ] as const) {
         if (this.#rng() < (this.faults.loss ?? 0)) continue;
-        const { hash, scope, scopeHash } = here.gossip.summary(there.id);
-        this.step(there, out => this.#tell(there, { kind: "peer.hash", peer: here.id, scope: "", hash }, out));
-        if (scope === undefined || scopeHash === undefined) continue;
-        this.step(there, out => this.#tell(there, { kind: "peer.hash", peer: here.id, scope, hash: scopeHash }, out));
+        const state = { ...here.gossip.summary(there.id), psk: 1 };
+        this.step(there, out => this.#tell(there, { kind: "peer.state", peer: here.id, state }, out));
       }
     }
   }
@@ -307,4 +305,11 @@ export function mulberry(seed: number): () => number {
     t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
     return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
   };
+}
+
+/** What a ping of `peer` tells `host` when its hash of one scope is this, and that of the cluster no other than the host's own. */
+export function told(host: Host, peer: PeerId, scope: string, hash: Uint8Array): Notice {
+  const own = host.replica.hash("")!;
+  const state = scope === "" ? { hash, psk: 1 } : { hash: own, scope, scopeHash: hash, psk: 1 };
+  return { kind: "peer.state", peer, state };
 }

@@ -3,7 +3,7 @@
 import { expect, it } from "vitest";
 import { Outbox } from "../../../src/core/machine.ts";
 import { QUIET_MS } from "../../../src/core/replica/limits.ts";
-import { Host, keys } from "./kit.ts";
+import { Host, keys, told } from "./kit.ts";
 
 const NETWORKS = ["7", "8"];
 
@@ -24,7 +24,7 @@ function compared(host: Host, now: number): string[] {
 }
 
 function hears(host: Host, peer: ReturnType<typeof keys>["id"], scope: string, now: number): void {
-  host.gossip.notice({ kind: "peer.hash", peer, scope, hash: host.replica.hash(scope)! }, now, new Outbox());
+  host.gossip.notice(told(host, peer, scope, host.replica.hash(scope)!), now, new Outbox());
 }
 
 it("is compared with one of its hosts, and again when nobody has spoken of it since", () => {
