@@ -13,7 +13,9 @@ const BUSY_FACTOR = 50;
 const SETTLE_MS = 30_000;
 /** Until Node has compiled what runs all the time. */
 const WARM_MS = 600_000;
-const IDLE_MS = 3_600_000;
+/** Stretches in which the same happens. What else the machine has to do makes some of them slower and none quicker. */
+const STRETCHES = 6;
+const STRETCH_MS = 600_000;
 /** Long enough that starting Node and the cluster does not count. */
 const BUSY_MINUTES = 60;
 const BUSY_FRAMES = 20;
@@ -33,9 +35,11 @@ export function idle(crypto: Crypto, seed: number): boolean {
   operator.rest();
   world.run(WARM_MS);
   const before = world.network.sent;
-  const factor = measured(() => world.run(IDLE_MS), IDLE_MS);
-  const rate = (world.network.sent - before) / (IDLE_MS / 1_000) / SPEED_HOSTS;
-  return report(`${SPEED_HOSTS} hosts idle (${rate.toFixed(1)} datagrams a second each)`, factor, IDLE_FACTOR);
+  const factors = Array.from({ length: STRETCHES }, () => measured(() => world.run(STRETCH_MS), STRETCH_MS));
+  const rate = (world.network.sent - before) / ((STRETCHES * STRETCH_MS) / 1_000) / SPEED_HOSTS;
+  const each = factors.map(factor => factor.toFixed(0)).join(", ");
+  const what = `${SPEED_HOSTS} hosts idle (${rate.toFixed(1)} datagrams a second each; the quickest of ${each})`;
+  return report(what, Math.max(...factors), IDLE_FACTOR);
 }
 
 export function busy(crypto: Crypto, seed: number): boolean {
