@@ -105,7 +105,7 @@ export function convergenceSection({ data }: Result<readonly Convergence[]>): Se
     figure(each.memoryGib, 1),
   ]);
   const head = ["hosts", "outcome", "equal views after, ms", "real seconds", "datagrams", "memory, GiB"];
-  const text = `Simulated clusters with 10 endpoints per host, 5 % loss, an even partition and crashes of a tenth of the hosts, 60 virtual seconds: how long after the faults have ended all hosts hold equal views.\nFrom 200 hosts on with a stand-in for the cryptography. Each host knows every other, and all are in one process: memory and time grow with the square of their number,\nso that 10,000 would take a hundred times what 1,000 do. What cannot end within the limit is not begun.\n\n${table(head, rows)}`;
+  const text = `Simulated clusters with 10 endpoints per host, 5 % loss, an even partition and crashes of a tenth of the hosts, 60 virtual seconds: how long after the faults have ended all hosts hold equal views.\nFrom 200 hosts on with a stand-in for the cryptography. Each host knows every other, and all are in one process, two threads of which run half of them each: memory and time grow with the square of their number,\nso that 10,000 would take a hundred times what 1,000 do. What cannot end within the limit is not begun.\n\n${table(head, rows)}`;
   return { title: "Convergence", text, charts: {} };
 }
 
