@@ -30,6 +30,8 @@ export class Stations {
   readonly all: Station[] = [];
   readonly #world: World;
   readonly #random: Random;
+  /** What `all` says, for those who ask with every frame. */
+  readonly #byNetwork = new Map<string, readonly Station[]>();
   #serial = 0;
 
   constructor(world: World, random: Random) {
@@ -43,7 +45,7 @@ export class Stations {
     const mac = macFromNumber(address);
     const ip = `10.77.${number >> 8}.${number & 255}` as Ip;
     const station = { mac, address, network, ip, host, moves: 0, doubtful: false, pinned: false };
-    this.all.push(station);
+    this.#put(station);
     return station;
   }
 
@@ -51,13 +53,19 @@ export class Stations {
   double(station: Station, host: SimHost): Station {
     const double = { ...station, host, doubtful: true };
     station.doubtful = true;
-    this.all.push(double);
+    this.#put(double);
     return double;
   }
 
   remove(station: Station): void {
     const at = this.all.indexOf(station);
     if (at >= 0) this.all.splice(at, 1);
+    this.#byNetwork.delete(station.network);
+  }
+
+  #put(station: Station): void {
+    this.all.push(station);
+    this.#byNetwork.delete(station.network);
   }
 
   removeFrom(host: SimHost): void {
@@ -82,11 +90,25 @@ export class Stations {
 
   /** Something a station says now and then. */
   chat(station: Station): void {
-    const others = this.all.filter(other => other.network === station.network && other !== station);
     const kind = this.#random.unit();
-    if (others.length === 0 || kind < BROADCASTS) this.send(station, "all");
-    else if (kind < BROADCASTS + QUESTIONS) this.arp(station, this.#random.pick(others));
-    else this.send(station, this.#random.pick(others), this.#random.between(26, 300));
+    const all = this.#of(station.network);
+    if (all.length === 1 || kind < BROADCASTS) this.send(station, "all");
+    else if (kind < BROADCASTS + QUESTIONS) this.arp(station, this.#other(all, station));
+    else this.send(station, this.#other(all, station), this.#random.between(26, 300));
+  }
+
+  #other(all: readonly Station[], station: Station): Station {
+    const at = this.#random.below(all.length - 1);
+    return all[at < all.indexOf(station) ? at : at + 1]!;
+  }
+
+  #of(network: string): readonly Station[] {
+    let known = this.#byNetwork.get(network);
+    if (known === undefined) {
+      known = this.all.filter(station => station.network === network);
+      this.#byNetwork.set(network, known);
+    }
+    return known;
   }
 
   /** A frame that a host's switch puts on its bridge. */

@@ -46,6 +46,9 @@ export class Ipam implements Machine<IpamMessage> {
   readonly #options: IpamOptions;
   readonly #pools: Pools;
   #leaving = false;
+  /** Asked for after every input of the host; few of them concern addresses. */
+  #due: Deadline | undefined;
+  #isDueKnown = false;
 
   constructor(options: IpamOptions) {
     this.#options = options;
@@ -76,7 +79,7 @@ export class Ipam implements Machine<IpamMessage> {
       if (scene.use?.attached === true) entry.desk.serve(now, out);
       if (scene.use === undefined) this.#return(entry, now, out);
     }
-    this.#pools.commit(out);
+    this.#commit(out);
   }
 
   /** A network was made here that nobody knew before. */
@@ -86,7 +89,7 @@ export class Ipam implements Machine<IpamMessage> {
       watch.found(now, out);
       desk.serve(now, out);
     }
-    this.#pools.commit(out);
+    this.#commit(out);
   }
 
   /** `ip` undefined: the next free one of `family`. Throws Refusal for what can be seen at once; `done` hears the rest. */
@@ -110,7 +113,7 @@ export class Ipam implements Machine<IpamMessage> {
       throw new Refusal("address-outside", { ip: wish.ip, subnet: share.pool.subnet });
     if (this.#pools.leases >= LEASES_MAX) throw new Refusal("limit", { what: "leased addresses", max: LEASES_MAX });
     entry.desk.take(wish.why, offset, now, out, done);
-    this.#pools.commit(out);
+    this.#commit(out);
   }
 
   /** False when there was no such lease; with `why`, when it was for something else. */
@@ -120,7 +123,7 @@ export class Ipam implements Machine<IpamMessage> {
       if (offset === undefined || (why !== undefined && scene.share.leases.get(offset) !== why)) continue;
       if (!scene.share.release(offset)) continue;
       desk.serve(now, out);
-      this.#pools.commit(out);
+      this.#commit(out);
       return true;
     }
     return false;
@@ -155,7 +158,7 @@ export class Ipam implements Machine<IpamMessage> {
       watch.touch(now);
       desk.serve(now, out);
     }
-    this.#pools.commit(out);
+    this.#commit(out);
   }
 
   /** Before a leave: everything goes to those who stay. */
@@ -199,7 +202,7 @@ export class Ipam implements Machine<IpamMessage> {
         message: { t: "ip-no", vni: message.vni, net: message.net, id: message.id, why: "foreign" },
       });
     }
-    this.#pools.commit(out);
+    this.#commit(out);
   }
 
   notice(notice: Notice, now: Millis, out: Outbox): void {
@@ -226,7 +229,7 @@ export class Ipam implements Machine<IpamMessage> {
       default:
         return;
     }
-    this.#pools.commit(out);
+    this.#commit(out);
   }
 
   tick(now: Millis, out: Outbox): void {
@@ -237,17 +240,25 @@ export class Ipam implements Machine<IpamMessage> {
       if (due(entry.desk.deadline(), now) || entry.scene.share.unshown) entry.desk.tick(now, out);
       if (entry.scene.use === undefined) this.#settleReturn(entry, now, out);
     }
-    this.#pools.commit(out);
+    this.#commit(out);
   }
 
   deadline(): Deadline | undefined {
-    let next: Deadline | undefined;
+    if (this.#isDueKnown) return this.#due;
+    this.#isDueKnown = true;
+    this.#due = undefined;
     for (const { stock, gifts, watch, desk } of this.#pools.all())
-      for (const machine of [stock, gifts, watch, desk]) next = earlier(next, machine.deadline());
-    return next;
+      for (const machine of [stock, gifts, watch, desk]) this.#due = earlier(this.#due, machine.deadline());
+    return this.#due;
   }
 
   // inside
+
+  /** The end of everything that may change something. */
+  #commit(out: Outbox): void {
+    this.#isDueKnown = false;
+    this.#pools.commit(out);
+  }
 
   #hear(entry: PoolEntry, from: PeerId, message: IpamMessage, now: Millis, out: Outbox): void {
     const { scene, desk, gifts, stock } = entry;

@@ -4,7 +4,8 @@
  * 6 answer ARP and ND here · 7 split a super-frame · 8 seal for each receiver.
  */
 
-import { frameDestination, frameSource, isLinkLocal, isMulticast, parseFrame } from "../../wire/ethernet.ts";
+import { getU16 } from "../../wire/bytes.ts";
+import { ETHERTYPE, frameDestination, frameSource, isLinkLocal, isMulticast, parseFrame } from "../../wire/ethernet.ts";
 import { macFromNumber } from "../../wire/ids.ts";
 import { clampMss } from "../../wire/mss.ts";
 import { ETHERNET_BYTES } from "../../wire/protocol.ts";
@@ -215,10 +216,18 @@ function clamped(segment: Segment, frame: Frame): Frame {
   return changed ? { ...frame, bytes } : frame;
 }
 
-/** A cheap no for the bulk of traffic: full-size segments in plain IPv4 without the SYN flag. Everything else is looked at properly. */
+/** A cheap no for what carries no TCP, and for the bulk of traffic: segments in plain IP without the SYN flag. Everything else is looked at properly. */
 export function mayBeSyn(bytes: Uint8Array): boolean {
   if (bytes.length < 54) return false;
-  if (bytes[12] === 0x08 && bytes[13] === 0 && bytes[14] === 0x45) return bytes[23] === 6 && (bytes[47]! & 2) !== 0;
-  if (bytes[12] === 0x86 && bytes[13] === 0xdd && bytes[20] === 6) return bytes.length >= 74 && (bytes[67]! & 2) !== 0;
-  return true;
+  switch (getU16(bytes, 12)) {
+    case ETHERTYPE.ipv4:
+      return bytes[14] !== 0x45 || (bytes[23] === 6 && (bytes[47]! & 2) !== 0);
+    case ETHERTYPE.ipv6:
+      return bytes[20] !== 6 || (bytes.length >= 74 && (bytes[67]! & 2) !== 0);
+    case ETHERTYPE.vlan:
+    case ETHERTYPE.serviceVlan:
+      return true;
+    default:
+      return false;
+  }
 }
