@@ -57,14 +57,12 @@ export class Tunnels {
   setEndpoints(id: PeerId, endpoints: readonly Endpoint[], now: number): void {
     const peer = this.peer(id);
     if (peer === undefined) return;
-    this.#due.touch(peer);
-    if (endpoints.length === 0) {
+    const [first] = endpoints;
+    if (first === undefined) {
       peer.endpoint = undefined;
       peer.isProven = false;
       this.#letGo(now);
-    } else if (!peer.isProven) {
-      peer.endpoint = endpoints[0];
-    }
+    } else if (!peer.isProven) this.#place(peer, first);
   }
 
   /** Takes a key in, once. The initiator confirms it with a keepalive at once. */
@@ -77,7 +75,7 @@ export class Tunnels {
     this.#sessions.set(session.local, session);
     this.#due.arm(peer, now + REJECT_MS, "session-expiry");
     if (session.confirmed) this.#use(session, keys.endpoint, now, out);
-    else peer.endpoint ??= keys.endpoint;
+    else if (peer.endpoint === undefined) this.#place(peer, keys.endpoint);
     for (const old of peer.surplus()) this.#remove(old);
   }
 
@@ -236,7 +234,7 @@ export class Tunnels {
   /** A key became usable: the path is where it was agreed, and what waited goes. */
   #use(session: Session, endpoint: Endpoint, now: number, out: SwitchOut): void {
     const { peer } = session;
-    peer.endpoint = endpoint;
+    this.#place(peer, endpoint);
     peer.isProven = true;
     const waiting = peer.waiting;
     peer.waiting = [];
@@ -245,8 +243,14 @@ export class Tunnels {
     for (const { vni, frame } of waiting) this.#sealFrame(session, endpoint, vni, frame, now, out);
   }
 
-  #move(peer: Peer, endpoint: Endpoint, out: SwitchOut): void {
+  /** A peer without an address was not waited for: its keepalive may be due by now. */
+  #place(peer: Peer, endpoint: Endpoint): void {
+    if (peer.endpoint === undefined) this.#due.touch(peer);
     peer.endpoint = endpoint;
+  }
+
+  #move(peer: Peer, endpoint: Endpoint, out: SwitchOut): void {
+    this.#place(peer, endpoint);
     peer.isProven = true;
     out.events.push({ on: "peer.moved", peer: peer.id, endpoint });
   }

@@ -240,6 +240,23 @@ export function sessions(make: MakeSwitch): void {
     expect(a.takeDatagrams()).toHaveLength(1);
   });
 
+  test("a link that was without an address for longer has its keepalive with the next tick", () => {
+    const next = { confirmed: false, endpoint: AT_B };
+    const givers: ((a: Host) => void)[] = [
+      a => a.apply(keys(PEER_A, PEER_B, next, 2)),
+      a => a.apply({ do: "peer.endpoints", peer: PEER_B, endpoints: [AT_B] }),
+    ];
+    for (const give of givers) {
+      const { a } = pair(make);
+      a.apply({ do: "peer.endpoints", peer: PEER_B, endpoints: [] });
+      a.pass(30_000);
+      expect(a.takeDatagrams()).toEqual([]);
+      give(a);
+      a.pass(10_000);
+      expect(a.takeDatagrams().map(({ to }) => to)).toEqual([AT_B]);
+    }
+  });
+
   test("data without an answer gets a keepalive after 4 s, a keepalive gets none", () => {
     const { a, b } = pair(make);
     for (const host of [a, b]) host.pass(1_000);
