@@ -4,7 +4,8 @@
  *   npm run sim -- --seed 7 [--hosts N] [--minutes N] [--break NAME] [--log]   one world, and the line that repeats it
  *   npm run sim -- --smoke                                                     200 worlds of 2 to 20 hosts, and the seeds that once failed
  *   npm run sim -- --breaks                                                    every planted bug must be found within 200 seeds
- *   npm run sim -- --scale 1000 | --idle | --busy | --numbers                  measurements
+ *   npm run sim -- --scale 1000 [--threads 1]                                  the large world, on two threads or on one
+ *   npm run sim -- --idle | --busy | --numbers                                 measurements
  */
 
 import { spawnSync } from "node:child_process";
@@ -29,6 +30,7 @@ const { values } = parseArgs({
     seeds: { type: "string", default: "200" },
     breaks: { type: "boolean", default: false },
     scale: { type: "string" },
+    threads: { type: "string", default: "2" },
     idle: { type: "boolean", default: false },
     busy: { type: "boolean", default: false },
     numbers: { type: "boolean", default: false },
@@ -43,7 +45,8 @@ function run(): boolean | Promise<boolean> {
   const seed = number(values.seed) ?? 1;
   if (values.smoke) return smoke(crypto, seed, Number(values.seeds));
   if (values.breaks) return findBreaks(crypto, Object.keys(BREAKS), Number(values.seeds));
-  if (values.scale !== undefined) return inHeapFor(Number(values.scale), hosts => scale(seed, hosts));
+  if (values.scale !== undefined)
+    return inHeapFor(Number(values.scale), hosts => scale(seed, hosts, Number(values.threads)));
   if (values.idle) return inHeapFor(SPEED_HOSTS, () => idle(crypto, seed));
   if (values.busy) return inHeapFor(SPEED_HOSTS, () => busy(crypto, seed));
   if (values.numbers) return numbers(crypto, seed);

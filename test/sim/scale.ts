@@ -35,10 +35,10 @@ export interface ScaleOutcome {
 /** What a thread tells. Its own output would come whenever it likes, not in order. */
 export type ScaleNews = { readonly say: string } | { readonly outcome: ScaleOutcome };
 
-export async function scale(seed: number, hosts: number): Promise<boolean> {
+export async function scale(seed: number, hosts: number, threads: number): Promise<boolean> {
   const networks = Math.max(1, Math.round(hosts / HOSTS_PER_NETWORK));
   const isReal = hosts < DOUBLE_FROM;
-  const ends = networks === 1 ? [undefined] : makeLink();
+  const ends = Math.min(threads, networks) === 1 ? [undefined] : makeLink();
   const shards = ends.length;
   console.log(
     `${hosts} hosts, seed ${seed}, crypto: ${isReal ? "real" : "a deterministic double"}, threads: ${shards}`,
