@@ -39,9 +39,10 @@ interface PeerPulls {
   pausedUntil: Millis;
   sentAt: Millis;
   waitMs: number;
+  /** Rounds without an answer since it was last heard. */
   tries: number;
-  /** It has said something since it was asked in vain: it is in reach. */
-  spoke: boolean;
+  /** How often it was heard after it had left a round unanswered. */
+  evasions: number;
 }
 
 export class Pulls {
@@ -79,9 +80,10 @@ export class Pulls {
   /** A peer that was out of reach speaks: what it left unanswered is asked anew. */
   heard(peer: PeerId): void {
     const pulls = this.#peers.get(peer);
-    if (pulls === undefined || pulls.tries === 0 || pulls.spoke) return;
-    this.#hope(pulls);
-    pulls.spoke = true;
+    if (pulls === undefined || pulls.tries === 0) return;
+    pulls.tries = 0;
+    pulls.waitMs = PULL_MS;
+    pulls.evasions += 1;
   }
 
   /** Unasked batches are not looked at: false. */
@@ -210,17 +212,14 @@ export class Pulls {
       pulls.tries += 1;
       pulls.waitMs *= 2;
     }
-    if (pulls.tries >= PULL_TRIES) this.#giveUp(pulls, now);
+    if (Math.max(pulls.tries, pulls.evasions) >= PULL_TRIES) this.#giveUp(pulls);
     this.#round(pulls, now, out);
   }
 
-  /** From a peer that talks and does not give it is not wanted for a while; silence says nothing of what a peer has. */
-  #giveUp(pulls: PeerPulls, now: Millis): void {
-    for (const [name, assembly] of [...pulls.active]) {
-      if (pulls.spoke) this.#refuse(pulls, assembly, now);
-      else this.#release(pulls, name);
-    }
-    pulls.queue.clear();
+  /** Whoever talks and does not give it may give something else. That nothing came says nothing of what a peer has: datagrams are lost both ways. */
+  #giveUp(pulls: PeerPulls): void {
+    for (const name of [...pulls.active.keys()]) this.#release(pulls, name);
+    if (pulls.evasions === 0) pulls.queue.clear();
     this.#hope(pulls);
   }
 
@@ -228,7 +227,7 @@ export class Pulls {
   #hope(pulls: PeerPulls): void {
     pulls.tries = 0;
     pulls.waitMs = PULL_MS;
-    pulls.spoke = false;
+    pulls.evasions = 0;
   }
 
   #round(pulls: PeerPulls, now: Millis, out: Outbox): void {
@@ -328,7 +327,7 @@ export class Pulls {
     const known = this.#peers.get(peer);
     if (known !== undefined) return known;
     const fresh = { peer, queue: new Map(), active: new Map(), refused: new Map() };
-    const pulls: PeerPulls = { ...fresh, pausedUntil: 0, sentAt: 0, waitMs: PULL_MS, tries: 0, spoke: false };
+    const pulls: PeerPulls = { ...fresh, pausedUntil: 0, sentAt: 0, waitMs: PULL_MS, tries: 0, evasions: 0 };
     this.#peers.set(peer, pulls);
     return pulls;
   }

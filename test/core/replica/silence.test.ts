@@ -55,6 +55,15 @@ it("is not waited for any longer than at first once it says what it has", () => 
   expect([...hears("7", 5_000), ...asks(5_010, 5_010 + PULL_MS)]).toEqual(["7"]);
 });
 
+it("is not waited for any longer a second time, after it was out of reach again", () => {
+  const { hears, asks } = silent();
+  hears("7", 1_000);
+  for (const back of [5_000, 10_000]) {
+    asks(back - 3_990, back);
+    expect([...hears("7", back), ...asks(back + 10, back + 10 + PULL_MS)]).toEqual(["7"]);
+  }
+});
+
 it("and says all the time what it has is given up all the same, so that other things are asked for", () => {
   const { hears, asks } = silent();
   const asked = new Set<string>();
