@@ -114,10 +114,11 @@ export class Replica {
     return record?.value === undefined ? undefined : record;
   }
 
-  /** Whether the owner's records of a scope are held up to that version or beyond. */
+  /** Whether the owner's records of a scope are held up to that version or beyond, or count no longer. */
   covers(scope: string, owner: PeerId, incarnation: number, version: number): boolean {
     const set = this.#scopes.get(scope)?.owners.get(owner);
-    return set !== undefined && compareStates(set, { incarnation, version }) >= 0;
+    const isHeld = set !== undefined && compareStates(set, { incarnation, version }) >= 0;
+    return isHeld || this.#hasLeft({ scope, owner, incarnation });
   }
 
   /** Owners of whom anything was ever heard in the scope, with how far. */
@@ -212,6 +213,7 @@ export class Replica {
     if (record === undefined || !hasPlainMeaning(record)) return { result: "refused", why: "malformed" };
     if (record.owner === this.self) return this.#hearOwn(record, out);
     if (this.#gone.has(record.owner)) return { result: "refused", why: "gone" };
+    if (this.#hasLeft(record)) return { result: "stale", record };
     const state = this.#scopes.get(record.scope);
     if (state === undefined) return this.#pass(record, certificate, out);
     const set = state.owners.get(record.owner);
@@ -234,6 +236,7 @@ export class Replica {
   commit(scope: string, owner: PeerId, update: SetUpdate, out: Outbox): CommitResult {
     const state = this.#scopes.get(scope);
     if (state === undefined || owner === this.self || this.#gone.has(owner)) return "stale";
+    if (update.records.some(record => this.#hasLeft(record))) return "stale";
     const known = state.owners.get(owner);
     // A host that is leaving still gives its set away, with the farewell as its last record.
     const farewell = update.records.find(record => record.type === LEFT_TYPE && hasPlainMeaning(record));
@@ -289,7 +292,7 @@ export class Replica {
   /** Two records under one version void the owner's incarnation: freeze it here, and wherever the pair is brought. */
   freeze(a: SignedRecord, b: SignedRecord, out: Outbox): void {
     const state = this.#scopes.get(a.scope);
-    if (state === undefined || this.#gone.has(a.owner)) return;
+    if (state === undefined || this.#gone.has(a.owner) || this.#hasLeft(a)) return;
     const frozen = { incarnation: a.incarnation, version: FROZEN };
     if (compareStates(frozen, state.ensure(a.owner)) > 0) this.#equivocation(state, a, b, out);
   }
@@ -311,6 +314,13 @@ export class Replica {
 
   deadline(): Deadline | undefined {
     return this.#own.deadline();
+  }
+
+  /** Whether the owner's farewell ends it: what of a network is still under way does not count any more. */
+  #hasLeft({ scope, owner, incarnation }: Pick<SignedRecord, "scope" | "owner" | "incarnation">): boolean {
+    if (scope === "") return false;
+    const set = this.#scopes.get("")!.owners.get(owner);
+    return set?.left === true && set.incarnation >= incarnation;
   }
 
   #hearOwn(record: SignedRecord, out: Outbox): ApplyResult {
@@ -374,7 +384,7 @@ export class Replica {
   /** A set has changed; records that waited for it follow. */
   #changed(state: ScopeState, set: OwnerSet, change: SetChange, out: Outbox): void {
     publishChange(set, change, false, out);
-    this.#left.delete(set.owner);
+    if (set.scope === "") this.#left.delete(set.owner);
     for (let next = set.takeNext(); next !== undefined; next = set.takeNext()) {
       const more = set.accept(next);
       if (typeof more === "string") break;

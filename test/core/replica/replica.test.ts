@@ -137,6 +137,22 @@ test("leave-rejoin-create: a farewell drops everything of an owner, older record
   expect(read(b, alice.id, "k")).toBe("again");
 });
 
+test("what a host that left had written in a network does not come back by who has not heard of it", () => {
+  const [a, b] = [host(alice, 3), host()];
+  for (const { replica } of [a, b]) replica.holdScope("7");
+  const records = [write(a, "k", "v", "7"), write(a, "k", "w", "7")];
+  apply(b, run(out => a.replica.leave(out)!).result);
+  const before = hash(b, "7");
+  expect(records.map(record => apply(b, record).result.result)).toEqual(["stale", "stale"]);
+  const update = { incarnation: 3, reset: true, records: records.slice(1) };
+  expect(run(out => b.replica.commit("7", alice.id, update, out)).result).toBe("stale");
+  expect(b.replica.covers("7", alice.id, 3, 2)).toBe(true);
+  expect([b.contents(), hash(b, "7")]).toEqual([[], before]);
+  const again = host(alice, 4);
+  again.replica.holdScope("7");
+  expect(apply(b, write(again, "k", "again", "7")).result.result).toBe("applied");
+});
+
 test("a host that has said farewell writes nothing more", () => {
   const a = host(alice);
   run(out => a.replica.leave(out));
