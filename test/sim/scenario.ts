@@ -33,7 +33,7 @@ export interface Outcome {
   readonly violation: Violation | undefined;
   /** From the end of the faults to equal views. */
   readonly convergedMs: number | undefined;
-  /** Hosts that went without a word, or whose last word may have reached nobody: the others had to find out. */
+  /** Hosts that went without a word, clones among them, or whose last word may have reached nobody: the others had to find out. */
   readonly away: number;
   readonly trace: string;
   readonly steps: number;
@@ -48,6 +48,8 @@ const RARE: ReadonlySet<FaultName> = new Set(["clone", "leave", "evict"]);
 /** Views must be equal this long after faults stopped and hosts are up; longer where the dead have to be found out first. */
 const CONVERGE_MS = 15_000;
 const CONVERGE_DOWN_MS = 60_000;
+/** What hosts do of their own accord, such as giving each other addresses, is known by all within this. */
+const AGREE_MS = 5_000;
 /** A mapping that a NAT lost is replaced within this. */
 const HEAL_MS = 40_000;
 const QUIET_MS = 4_000;
@@ -82,7 +84,7 @@ export function runScenario(options: ScenarioOptions): Outcome {
 }
 
 function mayBeUnheard({ hosts }: World): number {
-  return hosts.filter(({ fate }) => fate === "down" || fate === "left").length;
+  return hosts.filter(({ fate, isClone }) => fate === "down" || fate === "left" || isClone).length;
 }
 
 function asViolation(world: World, error: unknown): Violation {
@@ -208,20 +210,23 @@ export class Scenario {
   }
 
   #converge(): void {
+    // The address and the boot counter of a clone have to be outlived as well.
+    this.convergedMs = this.#agree(mayBeUnheard(this.world) > 0 ? CONVERGE_DOWN_MS : CONVERGE_MS);
+    this.#options.log?.(`${this.world.clock.now} converged after ${this.convergedMs} ms`);
+  }
+
+  /** Milliseconds until all views are equal. */
+  #agree(limit: number): number {
     const { world } = this;
     const from = world.clock.now;
-    // A clone's address and boot counter have to be outlived as well.
-    const isSlow = world.hosts.some(({ isClone }) => isClone) || mayBeUnheard(world) > 0;
-    const limit = isSlow ? CONVERGE_DOWN_MS : CONVERGE_MS;
     for (;;) {
       const found = difference(world);
-      if (found === undefined) break;
-      if (world.clock.now - from >= 5_000) this.#options.log?.(`${world.clock.now} ${found}`);
-      if (world.clock.now - from >= limit) world.fault(`no convergence within ${limit / 1_000} s: ${found}`);
+      const took = world.clock.now - from;
+      if (found === undefined) return took;
+      if (took >= 5_000) this.#options.log?.(`${world.clock.now} ${found}`);
+      if (took >= limit) world.fault(`no convergence within ${limit / 1_000} s: ${found}`);
       world.run(250);
     }
-    this.convergedMs = world.clock.now - from;
-    this.#options.log?.(`${world.clock.now} converged after ${this.convergedMs} ms`);
   }
 
   /** At once, but for what nobody can know before a silence has shown it: a NAT's lost mapping, an address that a clone had. */
@@ -231,8 +236,8 @@ export class Scenario {
     const limit = world.clock.now + (isSlow ? HEAL_MS : 0);
     let fault = deliveryFault(world);
     while (fault !== undefined && world.clock.now < limit) fault = deliveryFault(world);
-    this.#check(fault);
-    this.#check(difference(world));
+    if (fault !== undefined) world.fault(fault);
+    this.#agree(AGREE_MS);
   }
 
   #quiet(): void {
@@ -244,11 +249,7 @@ export class Scenario {
     world.run(QUIET_MS);
     const rate = (world.network.sent - before) / (QUIET_MS / 1_000) / world.hosts.length;
     if (rate > CHATTER_MAX) world.fault(`${rate.toFixed(0)} datagrams per host and second with nothing to say`);
-    this.#check(difference(world));
-  }
-
-  #check(fault: string | undefined): void {
-    if (fault !== undefined) this.world.fault(fault);
+    this.#agree(AGREE_MS);
   }
 }
 
