@@ -287,7 +287,7 @@ export class Member {
       this.#departed.clear();
     }
     this.#strangers.add(this.hosts.takeFresh(), now);
-    for (const host of this.#strangers.take(() => this.#gossip.isFetching, now)) this.#introduce(host, now, out);
+    for (const host of this.#strangers.take(this.#gossip, now)) this.#introduce(host, now, out);
   }
 
   /** The end of every turn: the difference between the new plan and the old, and controls that have no session yet. */

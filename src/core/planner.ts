@@ -166,7 +166,9 @@ export class Planner {
   #endpoints(): ReadonlyMap<PeerId, readonly Endpoint[]> {
     const all = this.#parts.catalogue.endpoints();
     if (this.#pathless.size === 0) return all;
-    return new Map([...all].filter(([peer]) => !this.#pathless.has(peer)));
+    const reached = new Map(all);
+    for (const peer of this.#pathless) reached.delete(peer);
+    return reached;
   }
 }
 

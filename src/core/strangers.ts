@@ -50,8 +50,8 @@ export class Strangers {
   }
 
   /** Those to be met now: all of them, or none. */
-  take(isFetching: () => boolean, now: Millis): readonly PeerId[] {
-    if (this.#hosts.size === 0 || (now < this.#until && isFetching())) return NONE;
+  take(replica: { readonly isFetching: boolean }, now: Millis): readonly PeerId[] {
+    if (this.#hosts.size === 0 || (now < this.#until && replica.isFetching)) return NONE;
     const hosts = [...this.#hosts];
     this.#hosts.clear();
     return hosts;

@@ -1,6 +1,6 @@
 /** Identifiers that travel: parsed once at the edge, branded ever after. */
 
-import { equalBytes, fromHex, getU32, getU48, putU48, toHex } from "./bytes.ts";
+import { fromHex, getU32, getU48, putU48, toHex } from "./bytes.ts";
 import { IP_TEXT_MAX, ipBytesToText, ipTextToBytes, isMappedIpv4, parseDecimal } from "./ip.ts";
 
 declare const brand: unique symbol;
@@ -46,14 +46,24 @@ const TEXTS_MAX = 8_192;
 
 /** undefined unless there are exactly 16 bytes. */
 export function peerIdFromBytes(bytes: Uint8Array): PeerId | undefined {
-  if (bytes.length !== PEER_ID_BYTES) return undefined;
-  const key = getU32(bytes, 0);
+  return bytes.length === PEER_ID_BYTES ? peerIdAt(bytes, 0) : undefined;
+}
+
+/** The 16 bytes at an offset. */
+export function peerIdAt(bytes: Uint8Array, at: number): PeerId {
+  const key = getU32(bytes, at);
   const known = texts.get(key);
-  if (known !== undefined && equalBytes(known.bytes, bytes)) return known.text;
-  const text = toHex(bytes) as PeerId;
+  if (known !== undefined && isAt(bytes, at, known.bytes)) return known.text;
+  const own = bytes.slice(at, at + PEER_ID_BYTES);
+  const text = toHex(own) as PeerId;
   if (texts.size >= TEXTS_MAX) texts.clear();
-  texts.set(key, { bytes: bytes.slice(), text });
+  texts.set(key, { bytes: own, text });
   return text;
+}
+
+function isAt(bytes: Uint8Array, at: number, known: Uint8Array): boolean {
+  for (let i = 0; i < known.length; i++) if (bytes[at + i] !== known[i]) return false;
+  return true;
 }
 
 export function parseIp(text: string): Ip | undefined {

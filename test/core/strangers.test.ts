@@ -4,8 +4,8 @@ import { expect, test } from "vitest";
 import { Strangers } from "../../src/core/strangers.ts";
 import type { PeerId } from "../../src/wire/ids.ts";
 
-const idle = () => false;
-const fetching = () => true;
+const idle = { isFetching: false };
+const fetching = { isFetching: true };
 const A = "aa".repeat(16) as PeerId;
 const B = "bb".repeat(16) as PeerId;
 

@@ -7,123 +7,111 @@ import type { Cipher, Crypto } from "../../src/crypto/crypto.ts";
 import type { InPlaceAead } from "../../src/crypto/inplace.ts";
 
 const TAG_BYTES = 16;
+/** What each mix is for: one input gives another result for each. */
+const FOR = {
+  hash: 1,
+  hmac: 2,
+  dhPublic: 3,
+  dhShared: 4,
+  signPublic: 5,
+  signature: 6,
+  seal: 7,
+  "aes-256-gcm": 8,
+  "chacha20-poly1305": 9,
+} as const;
 
-export const doubleCrypto: Crypto = {
-  hash: (...parts) => new Mixer(1).all(parts).bytes(32),
-  hmac: (key, ...parts) => new Mixer(2).all([key, ...parts]).bytes(32),
-  x25519Public: privateKey => new Mixer(3).all([privateKey]).bytes(32),
-  x25519: (privateKey, publicKey) => {
-    if (publicKey.every(byte => byte === 0)) return undefined;
-    const own = new Mixer(3).all([privateKey]).bytes(32);
-    // Symmetric in the two public keys: that is all a handshake needs of it.
-    return new Mixer(4).all([own.map((byte, i) => byte ^ publicKey[i]!)]).bytes(32);
-  },
-  ed25519Public: seed => new Mixer(5).all([seed]).bytes(32),
-  sign: (seed, message) => signature(new Mixer(5).all([seed]).bytes(32), message),
-  verify: (publicKey, message, given) =>
-    given.length === 64 && publicKey.length === 32 && equal(given, signature(publicKey, message)),
-  aead: (cipher, key) => new DoubleAead(cipher, key),
-  xseal: (key, nonce, aad, plaintext) => join(plaintext, new Mixer(7).all([key, nonce, aad, plaintext]).bytes(16)),
-  xopen: (key, nonce, aad, sealed) => {
-    if (sealed.length < TAG_BYTES) return undefined;
-    const plaintext = sealed.subarray(0, sealed.length - TAG_BYTES);
-    const tag = new Mixer(7).all([key, nonce, aad, plaintext]).bytes(16);
-    return equal(tag, sealed.subarray(plaintext.length)) ? plaintext.slice() : undefined;
-  },
-  equal,
-};
-
-function signature(publicKey: Uint8Array, message: Uint8Array): Uint8Array {
-  return new Mixer(6).all([publicKey, message]).bytes(64);
+/** Four lanes of 32 bits. */
+interface Lanes {
+  readonly a: number;
+  readonly b: number;
+  readonly c: number;
+  readonly d: number;
 }
 
-class DoubleAead implements InPlaceAead {
-  readonly #keyed: Mixer;
-
-  constructor(cipher: Cipher, key: Uint8Array) {
-    if (key.length !== 32) throw new RangeError(`an AEAD key has 32 bytes, not ${key.length}`);
-    this.#keyed = new Mixer(cipher === "aes-256-gcm" ? 8 : 9).all([key]);
-  }
-
-  seal(nonce: Uint8Array, aad: Uint8Array, plaintext: Uint8Array): Uint8Array {
-    return join(plaintext, this.#tag(nonce, aad, plaintext));
-  }
-
-  open(nonce: Uint8Array, aad: Uint8Array, sealed: Uint8Array): Uint8Array | undefined {
-    if (sealed.length < TAG_BYTES) return undefined;
-    const plaintext = sealed.slice(0, sealed.length - TAG_BYTES);
-    return equal(this.#tag(nonce, aad, plaintext), sealed.subarray(plaintext.length)) ? plaintext : undefined;
-  }
-
-  sealInPlace(nonce: Uint8Array, datagram: Uint8Array, aadBytes: number): void {
-    const end = datagram.length - TAG_BYTES;
-    datagram.set(this.#tag(nonce, datagram.subarray(0, aadBytes), datagram.subarray(aadBytes, end)), end);
-  }
-
-  openInto(nonce: Uint8Array, datagram: Uint8Array, aadBytes: number, into: Uint8Array): boolean {
-    const end = datagram.length - TAG_BYTES;
-    into.set(datagram.subarray(aadBytes, end));
-    const tag = this.#tag(nonce, datagram.subarray(0, aadBytes), into);
-    for (let i = 0; i < TAG_BYTES; i++) if (tag[i] !== datagram[end + i]) return false;
-    return true;
-  }
-
-  #tag(nonce: Uint8Array, aad: Uint8Array, plaintext: Uint8Array): Uint8Array {
-    return this.#keyed.copy().all([nonce, aad, plaintext]).bytes(TAG_BYTES);
-  }
-}
-
-/** Four lanes of 32 bits, mixed word by word (constants of MurmurHash3). */
+/** Lanes mixed word by word (constants of MurmurHash3). Thousands of datagrams a second go through it: it takes parts of arrays as they lie, and makes nothing. */
 class Mixer {
-  #a: number;
-  #b = 0x239b961b;
-  #c = 0x38b34ae5;
-  #d = 0x6c62272e;
+  #a = 0;
+  #b = 0;
+  #c = 0;
+  #d = 0;
+  /** Bytes that do not fill a word yet. */
+  #word = 0;
+  #filled = 0;
+  /** Of all parts together, not of each: hash("ab", "c") must equal hash("a", "bc") as it does for the real one. */
+  #length = 0;
 
-  constructor(purpose: number) {
-    this.#a = purpose | 0;
+  begin(purpose: number): this {
+    return this.resume({ a: purpose, b: 0x239b961b, c: 0x38b34ae5, d: 0x6c62272e });
   }
 
-  copy(): Mixer {
-    const copy = new Mixer(this.#a);
-    copy.#b = this.#b;
-    copy.#c = this.#c;
-    copy.#d = this.#d;
-    return copy;
-  }
-
-  /** The length of all parts together is mixed in, not that of each: hash("ab", "c") must equal hash("a", "bc") as it does for the real one. */
-  all(parts: readonly Uint8Array[]): this {
-    let word = 0;
-    let filled = 0;
-    let length = 0;
-    for (const part of parts) {
-      length += part.length;
-      let at = 0;
-      if (filled === 0) at = this.#words(part, 0);
-      for (; at < part.length; at++) {
-        word |= part[at]! << filled;
-        filled += 8;
-        if (filled === 32) {
-          this.#mix(word);
-          word = 0;
-          filled = 0;
-          at = this.#words(part, at + 1) - 1;
-        }
-      }
-    }
-    this.#mix(word);
-    this.#mix(length);
+  resume({ a, b, c, d }: Lanes): this {
+    this.#a = a;
+    this.#b = b;
+    this.#c = c;
+    this.#d = d;
+    this.#word = 0;
+    this.#filled = 0;
+    this.#length = 0;
     return this;
   }
 
+  part(bytes: Uint8Array, from = 0, to: number = bytes.length): this {
+    this.#length += to - from;
+    let at = this.#filled === 0 ? this.#words(bytes, from, to) : from;
+    while (at < to) {
+      this.#word |= bytes[at++]! << this.#filled;
+      this.#filled += 8;
+      if (this.#filled < 32) continue;
+      this.#mix(this.#word);
+      this.#word = 0;
+      this.#filled = 0;
+      at = this.#words(bytes, at, to);
+    }
+    return this;
+  }
+
+  parts(parts: readonly Uint8Array[]): this {
+    for (let i = 0; i < parts.length; i++) this.part(parts[i]!);
+    return this;
+  }
+
+  /** To go on from here later. */
+  lanes(): Lanes {
+    this.#end();
+    return { a: this.#a, b: this.#b, c: this.#c, d: this.#d };
+  }
+
+  bytes(length: number): Uint8Array {
+    return this.write(new Uint8Array(length), 0, length);
+  }
+
+  /** The same into other bytes; the length is whole words. */
+  write(into: Uint8Array, from: number, length: number): Uint8Array {
+    this.#end();
+    for (let i = 0; i < 4; i++) this.#mix(0x5bd1e995 + i);
+    for (let at = 0; at < length; at += 4) {
+      this.#mix(at);
+      const word = this.#a ^ (this.#c >>> 3);
+      into[from + at] = word;
+      into[from + at + 1] = word >>> 8;
+      into[from + at + 2] = word >>> 16;
+      into[from + at + 3] = word >>> 24;
+    }
+    return into;
+  }
+
+  #end(): void {
+    this.#mix(this.#word);
+    this.#mix(this.#length);
+  }
+
   /** Mixes whole words in, on local copies of the lanes: this loop is most of the cryptography's cost. Returns where they end. */
-  #words(bytes: Uint8Array, from: number): number {
+  #words(bytes: Uint8Array, from: number, to: number): number {
     let a = this.#a;
     let b = this.#b;
     let c = this.#c;
     let d = this.#d;
-    const end = from + ((bytes.length - from) & ~3);
+    const end = from + ((to - from) & ~3);
     for (let at = from; at < end; at += 4) {
       const word = bytes[at]! | (bytes[at + 1]! << 8) | (bytes[at + 2]! << 16) | (bytes[at + 3]! << 24);
       const mixed = Math.imul(a ^ word, 0xcc9e2d51);
@@ -139,20 +127,6 @@ class Mixer {
     return end;
   }
 
-  bytes(length: number): Uint8Array {
-    for (let i = 0; i < 4; i++) this.#mix(0x5bd1e995 + i);
-    const bytes = new Uint8Array(length);
-    for (let at = 0; at < length; at += 4) {
-      this.#mix(at);
-      const word = this.#a ^ (this.#c >>> 3);
-      bytes[at] = word;
-      bytes[at + 1] = word >>> 8;
-      bytes[at + 2] = word >>> 16;
-      bytes[at + 3] = word >>> 24;
-    }
-    return bytes;
-  }
-
   #mix(word: number): void {
     const a = Math.imul(this.#a ^ word, 0xcc9e2d51);
     this.#a = (((this.#b << 15) | (this.#b >>> 17)) + a) | 0;
@@ -160,6 +134,87 @@ class Mixer {
     this.#c = (((this.#d << 13) | (this.#d >>> 19)) ^ this.#b) | 0;
     this.#d = Math.imul(this.#c ^ (this.#a >>> 11), 0x85ebca6b);
   }
+}
+
+/** Each use begins it anew and is over before the next. */
+const mixer = new Mixer();
+
+export const doubleCrypto: Crypto = {
+  hash: (...parts) => mixer.begin(FOR.hash).parts(parts).bytes(32),
+  hmac: (key, ...parts) => mixer.begin(FOR.hmac).part(key).parts(parts).bytes(32),
+  x25519Public: privateKey => mixer.begin(FOR.dhPublic).part(privateKey).bytes(32),
+  x25519: (privateKey, publicKey) => {
+    if (publicKey.every(byte => byte === 0)) return undefined;
+    // Symmetric in the two public keys: that is all a handshake needs of it.
+    const both = mixer.begin(FOR.dhPublic).part(privateKey).bytes(32);
+    for (let i = 0; i < both.length; i++) both[i]! ^= publicKey[i]!;
+    return mixer.begin(FOR.dhShared).part(both).bytes(32);
+  },
+  ed25519Public: seed => mixer.begin(FOR.signPublic).part(seed).bytes(32),
+  sign: (seed, message) => signature(mixer.begin(FOR.signPublic).part(seed).bytes(32), message),
+  verify: (publicKey, message, given) =>
+    given.length === 64 && publicKey.length === 32 && equal(given, signature(publicKey, message)),
+  aead: (cipher, key) => new DoubleAead(cipher, key),
+  xseal: (key, nonce, aad, plaintext) => join(plaintext, xtag(key, nonce, aad, plaintext)),
+  xopen: (key, nonce, aad, sealed) => {
+    if (sealed.length < TAG_BYTES) return undefined;
+    const plaintext = sealed.subarray(0, sealed.length - TAG_BYTES);
+    return equal(xtag(key, nonce, aad, plaintext), sealed.subarray(plaintext.length)) ? plaintext.slice() : undefined;
+  },
+  equal,
+};
+
+function signature(publicKey: Uint8Array, message: Uint8Array): Uint8Array {
+  return mixer.begin(FOR.signature).part(publicKey).part(message).bytes(64);
+}
+
+function xtag(key: Uint8Array, nonce: Uint8Array, aad: Uint8Array, plaintext: Uint8Array): Uint8Array {
+  return mixer.begin(FOR.seal).part(key).part(nonce).part(aad).part(plaintext).bytes(TAG_BYTES);
+}
+
+/** What a tag is compared with. */
+const expected = new Uint8Array(TAG_BYTES);
+
+class DoubleAead implements InPlaceAead {
+  readonly #keyed: Lanes;
+
+  constructor(cipher: Cipher, key: Uint8Array) {
+    if (key.length !== 32) throw new RangeError(`an AEAD key has 32 bytes, not ${key.length}`);
+    this.#keyed = mixer.begin(FOR[cipher]).part(key).lanes();
+  }
+
+  seal(nonce: Uint8Array, aad: Uint8Array, plaintext: Uint8Array): Uint8Array {
+    return join(plaintext, this.#tagged(nonce, aad, plaintext).bytes(TAG_BYTES));
+  }
+
+  open(nonce: Uint8Array, aad: Uint8Array, sealed: Uint8Array): Uint8Array | undefined {
+    if (sealed.length < TAG_BYTES) return undefined;
+    const plaintext = sealed.slice(0, sealed.length - TAG_BYTES);
+    this.#tagged(nonce, aad, plaintext).write(expected, 0, TAG_BYTES);
+    return endsWith(sealed, expected) ? plaintext : undefined;
+  }
+
+  sealInPlace(nonce: Uint8Array, datagram: Uint8Array, _aadBytes: number): void {
+    const end = datagram.length - TAG_BYTES;
+    mixer.resume(this.#keyed).part(nonce).part(datagram, 0, end).write(datagram, end, TAG_BYTES);
+  }
+
+  openInto(nonce: Uint8Array, datagram: Uint8Array, aadBytes: number, into: Uint8Array): boolean {
+    const end = datagram.length - TAG_BYTES;
+    into.set(datagram.subarray(aadBytes, end));
+    mixer.resume(this.#keyed).part(nonce).part(datagram, 0, end).write(expected, 0, TAG_BYTES);
+    return endsWith(datagram, expected);
+  }
+
+  #tagged(nonce: Uint8Array, aad: Uint8Array, plaintext: Uint8Array): Mixer {
+    return mixer.resume(this.#keyed).part(nonce).part(aad).part(plaintext);
+  }
+}
+
+function endsWith(bytes: Uint8Array, end: Uint8Array): boolean {
+  const from = bytes.length - end.length;
+  for (let i = 0; i < end.length; i++) if (bytes[from + i] !== end[i]) return false;
+  return true;
 }
 
 function equal(a: Uint8Array, b: Uint8Array): boolean {

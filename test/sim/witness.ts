@@ -187,19 +187,23 @@ class WatchedAead implements InPlaceAead {
  * a nonce is taken relative to the first one, which leaves queue and counter whatever the IV is.
  */
 class Nonces {
-  readonly #first: readonly [number, number, number];
+  /** The first one, as three words. */
+  readonly #prefix: number;
+  readonly #middle: number;
+  readonly #counter: number;
   readonly #next: number[] = [0, 0];
   #odd: Set<string> | undefined;
 
   constructor(first: Uint8Array) {
-    this.#first = [getU32(first, 0), getU32(first, 4), getU32(first, 8)];
+    this.#prefix = getU32(first, 0);
+    this.#middle = getU32(first, 4);
+    this.#counter = getU32(first, 8);
   }
 
   isNew(nonce: Uint8Array): boolean {
-    const [a, b, c] = this.#first;
-    const prefix = (getU32(nonce, 0) ^ a) >>> 0;
-    const middle = (getU32(nonce, 4) ^ b) >>> 0;
-    const counter = (getU32(nonce, 8) ^ c) >>> 0;
+    const prefix = (getU32(nonce, 0) ^ this.#prefix) >>> 0;
+    const middle = (getU32(nonce, 4) ^ this.#middle) >>> 0;
+    const counter = (getU32(nonce, 8) ^ this.#counter) >>> 0;
     const queue = middle >>> 24;
     const isPlain = prefix === 0 && (middle & 0xff_ffff) === 0;
     const next = this.#next[queue] ?? 0;

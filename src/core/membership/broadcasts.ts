@@ -9,61 +9,76 @@ const ITEM_HEAD_BYTES = 3;
 interface Entry {
   readonly key: string;
   /** What it is echoed under. */
-  readonly name: string;
+  readonly name: unknown;
   readonly about: string;
   readonly bytes: Uint8Array;
   readonly until: Millis;
   sent: number;
+  /** Its neighbours among those sent as often. */
+  before: Entry | undefined;
+  after: Entry | undefined;
+}
+
+/** Entries sent equally often, in the order in which they came to that: a chain, since in a large cluster each moves often. */
+interface Level {
+  first: Entry | undefined;
+  last: Entry | undefined;
 }
 
 export class Broadcasts {
   readonly #byKey = new Map<string, Entry>();
-  readonly #byName = new Map<string, Entry>();
-  readonly #byAbout = new Map<string, Set<Entry>>();
-  /** How many become old news. */
-  #mortal = 0;
-  /** Entries by how often they were sent: a set keeps the order in which they came to that level. */
-  readonly #levels: Set<Entry>[] = [];
+  readonly #byName = new Map<unknown, Entry>();
+  readonly #byAbout = new Map<string, Entry[]>();
+  /** Those that become old news, in the order in which they do. */
+  readonly #mortal = new Set<Entry>();
+  /** By how often they were sent. */
+  readonly #levels: Level[] = [];
 
   get size(): number {
     return this.#byKey.size;
   }
 
-  /** A newer rumor under the same key replaces the older. `about` names what `drop` takes away, `name` what `echo` means; after `until` it is old news. */
+  /**
+   * A newer rumor under the same key replaces the older. `about` names what `drop` takes away, `name` what `echo` means; after `until`, which is never
+   * before that of an earlier one, it is old news.
+   */
   add(
     key: string,
     about: string,
     bytes: Uint8Array,
-    { until = Number.POSITIVE_INFINITY, name = key }: { readonly until?: Millis; readonly name?: string } = {},
+    { until = Number.POSITIVE_INFINITY, name = key }: { readonly until?: Millis; readonly name?: unknown } = {},
   ): void {
     this.#remove(this.#byKey.get(key));
     if (this.#byKey.size >= RUMORS_MAX) this.#remove(this.#mostSent());
-    const entry: Entry = { key, name, about, bytes, until, sent: 0 };
+    const entry: Entry = { key, name, about, bytes, until, sent: 0, before: undefined, after: undefined };
     this.#byKey.set(key, entry);
     this.#byName.set(name, entry);
-    this.#level(0).add(entry);
-    if (until !== Number.POSITIVE_INFINITY) this.#mortal++;
+    append(this.#level(0), entry);
+    if (until !== Number.POSITIVE_INFINITY) this.#mortal.add(entry);
     if (about === "") return;
     const others = this.#byAbout.get(about);
-    if (others === undefined) this.#byAbout.set(about, new Set([entry]));
-    else others.add(entry);
+    if (others === undefined) this.#byAbout.set(about, [entry]);
+    else others.push(entry);
   }
 
   /** Somebody said the same: whom it told, this host need not tell. */
-  echo(name: string, limit: number): void {
+  echo(name: unknown, limit: number): void {
     const entry = this.#byName.get(name);
     if (entry !== undefined) this.#sent(entry, limit, FANOUT);
   }
 
   /** Takes away every rumor about one subject: newer word of it has come. */
   drop(about: string): void {
-    for (const entry of [...(this.#byAbout.get(about) ?? [])]) this.#remove(entry);
+    const entries = this.#byAbout.get(about);
+    if (entries !== undefined) for (const entry of [...entries]) this.#remove(entry);
   }
 
   /** Takes away what is old news. */
   expire(now: Millis): void {
-    if (this.#mortal === 0) return;
-    for (const entry of this.#byKey.values()) if (entry.until < now) this.#remove(entry);
+    for (const entry of this.#mortal) {
+      if (entry.until >= now) return;
+      this.#remove(entry);
+    }
   }
 
   /**
@@ -72,8 +87,8 @@ export class Broadcasts {
    */
   take(limit: number, most: number = RUMOR_DATAGRAMS.mesh): Uint8Array[][] {
     const datagrams = [new Datagram()];
-    for (const level of this.#levels) {
-      for (const entry of level) if (!place(entry, datagrams, most)) break;
+    for (const { first } of this.#levels) {
+      for (let entry = first; entry !== undefined && place(entry, datagrams, most); ) entry = entry.after;
     }
     for (const { entries } of datagrams) for (const entry of entries) this.#sent(entry, limit);
     return datagrams.map(({ entries }) => entries.map(entry => entry.bytes)).filter(items => items.length > 0);
@@ -84,33 +99,46 @@ export class Broadcasts {
       this.#remove(entry);
       return;
     }
-    this.#level(entry.sent).delete(entry);
+    remove(this.#level(entry.sent), entry);
     entry.sent += times;
-    this.#level(entry.sent).add(entry);
+    append(this.#level(entry.sent), entry);
   }
 
   #remove(entry: Entry | undefined): void {
     if (entry === undefined) return;
     this.#byKey.delete(entry.key);
     this.#byName.delete(entry.name);
-    this.#level(entry.sent).delete(entry);
-    if (entry.until !== Number.POSITIVE_INFINITY) this.#mortal--;
+    remove(this.#level(entry.sent), entry);
+    if (entry.until !== Number.POSITIVE_INFINITY) this.#mortal.delete(entry);
     const others = this.#byAbout.get(entry.about);
-    others?.delete(entry);
-    if (others?.size === 0) this.#byAbout.delete(entry.about);
+    if (others === undefined) return;
+    if (others.length === 1) this.#byAbout.delete(entry.about);
+    else others.splice(others.indexOf(entry), 1);
   }
 
   #mostSent(): Entry | undefined {
-    for (let sent = this.#levels.length - 1; sent >= 0; sent--) {
-      for (const entry of this.#level(sent)) return entry;
-    }
-    return undefined;
+    return this.#levels.findLast(({ first }) => first !== undefined)?.first;
   }
 
-  #level(sent: number): Set<Entry> {
-    while (this.#levels.length <= sent) this.#levels.push(new Set());
+  #level(sent: number): Level {
+    while (this.#levels.length <= sent) this.#levels.push({ first: undefined, last: undefined });
     return this.#levels[sent]!;
   }
+}
+
+function append(level: Level, entry: Entry): void {
+  entry.before = level.last;
+  entry.after = undefined;
+  if (level.last === undefined) level.first = entry;
+  else level.last.after = entry;
+  level.last = entry;
+}
+
+function remove(level: Level, entry: Entry): void {
+  if (entry.before === undefined) level.first = entry.after;
+  else entry.before.after = entry.after;
+  if (entry.after === undefined) level.last = entry.before;
+  else entry.after.before = entry.before;
 }
 
 class Datagram {

@@ -5,20 +5,24 @@
 
 import type { PeerId } from "../../wire/ids.ts";
 import type { Millis, Outbox } from "../machine.ts";
-import { Memo } from "../memo.ts";
 import { type Context, hostsOf, isMesh } from "./context.ts";
 import type { Member } from "./member.ts";
 import { REFUTE_MS, retransmits, WORD_MS } from "./params.ts";
-import { decodeRumor, encodeAlive, INCARNATION_MAX, isAccusation, type SignedRumor, verifyRumor } from "./rumor.ts";
+import {
+  encodeAlive,
+  type Heard,
+  INCARNATION_MAX,
+  type Rumor,
+  readRumor,
+  type SignedRumor,
+  verifyRumor,
+} from "./rumor.ts";
 import { Seen } from "./seen.ts";
 import type { Timer } from "./timers.ts";
 import type { Verdicts } from "./verdicts.ts";
 
 /** Incarnations that one start of a host has for itself: a refutation a second for 12 days, and then those of the next start. */
 const INCARNATIONS_PER_BOOT = 2 ** 20;
-
-/** Hosts that share a process share what they keep: words of a thousand members, and as much said against them. */
-const statements = new Memo<Uint8Array>(8_192);
 
 /** What is passed on of what is heard: all that is news; not the old accusations that answer a question; or nothing, where it came with a record. */
 export type Spread = "news" | "words" | "nothing";
@@ -29,7 +33,7 @@ type Alive = Extract<SignedRumor, { kind: "alive" }>;
 export class Hearsay {
   readonly #context: Context;
   readonly #verdicts: Verdicts;
-  readonly #seen: Seen;
+  readonly #seen = new Seen();
   #incarnation = 0;
   #word: Uint8Array | undefined;
   #wordSentAt = Number.NEGATIVE_INFINITY;
@@ -40,7 +44,6 @@ export class Hearsay {
   constructor(context: Context, verdicts: Verdicts) {
     this.#context = context;
     this.#verdicts = verdicts;
-    this.#seen = new Seen(context.options.crypto);
   }
 
   /** Own incarnation: a number that only this host raises. */
@@ -59,19 +62,19 @@ export class Hearsay {
   }
 
   hear(from: PeerId, item: Uint8Array, spread: Spread, now: Millis, out: Outbox): void {
-    const key = this.#seen.key(item);
-    const seen = this.#seen.has(key, now);
-    if (seen) this.#echoed(key);
-    // Most is heard many times; only an accusation may still count.
-    if (seen && !isAccusation(item)) return;
-    const rumor = decodeRumor(item);
-    if (rumor === undefined) return;
-    if (rumor.kind !== "record") {
-      this.#hearSigned(from, rumor, item, { key, seen, spread }, now, out);
+    const heard = readRumor(item);
+    if (heard === undefined) return;
+    const seen = this.#seen.has(heard, now);
+    if (seen) this.#echoed(heard);
+    if (!isRecord(heard)) {
+      // Most is heard many times; only an accusation may still count.
+      if (!seen || this.#confirms(heard.rumor))
+        this.#hearSigned(from, heard as Heard<SignedRumor>, { seen, spread }, now, out);
       return;
     }
-    this.#seen.add(key, now);
-    out.notices.push({ kind: "rumor", from, record: rumor.record });
+    if (seen) return;
+    this.#seen.add(heard, now);
+    out.notices.push({ kind: "rumor", from, record: heard.rumor.record });
   }
 
   /** `peer` itself tells its incarnation in a ping or ack: as good as its signed word, for us alone. */
@@ -90,40 +93,39 @@ export class Hearsay {
 
   /** Spreads a record; its echo is not offered again. A newer one under the same key replaces it. */
   spread(key: string, item: Uint8Array, now: Millis): void {
-    const name = this.#seen.key(item);
-    this.#seen.add(name, now);
-    this.#context.broadcasts.add(`record ${key}`, "", item, { name });
+    const heard = readRumor(item);
+    if (heard === undefined) return;
+    this.#seen.add(heard, now);
+    this.#context.broadcasts.add(`record ${key}`, "", heard.bytes, { name: heard });
   }
 
   /** This host's own accusations are known here. What cannot be used is not checked; what is not signed as it says is not remembered, so that nothing forged hides the true one. */
   #hearSigned(
     from: PeerId,
-    rumor: SignedRumor,
-    item: Uint8Array,
-    { key, seen, spread }: { readonly key: string; readonly seen: boolean; readonly spread: Spread },
+    heard: Heard<SignedRumor>,
+    { seen, spread }: { readonly seen: boolean; readonly spread: Spread },
     now: Millis,
     out: Outbox,
   ): void {
-    if (seen && !this.#confirms(rumor)) return;
+    const { rumor } = heard;
     const signer = rumor.kind === "suspect" ? rumor.accuser : rumor.subject;
     if (rumor.kind === "suspect" && signer === this.#context.options.self) return;
     const publicKey = this.#keyOf(signer);
     if (publicKey === undefined || !this.#usable(rumor, from, now, out)) return;
-    const kept = statements.of(item, copy => copy)!;
-    if (!seen && !verifyRumor(this.#context.options.crypto, publicKey, rumor, kept)) return;
-    this.#seen.add(key, now);
-    if (rumor.kind === "suspect") this.#suspected(rumor, kept, { key, spread }, now, out);
-    else this.#spoken(rumor, kept, { key, spread }, now, out);
+    if (!seen && !verifyRumor(this.#context.options.crypto, publicKey, heard)) return;
+    this.#seen.add(heard, now);
+    if (rumor.kind === "suspect") this.#suspected(rumor, heard, spread, now, out);
+    else this.#spoken(rumor, heard, spread, now, out);
   }
 
   /** In a large cluster everybody says everything; who hears again what it is passing on need not say it as often itself. */
-  #echoed(name: string): void {
+  #echoed(heard: Heard): void {
     if (isMesh(this.#context)) return;
-    this.#context.broadcasts.echo(name, retransmits(hostsOf(this.#context)));
+    this.#context.broadcasts.echo(heard, retransmits(hostsOf(this.#context)));
   }
 
   /** An old accusation never begins a suspicion again, but it counts in one that has begun. */
-  #confirms(rumor: SignedRumor): boolean {
+  #confirms(rumor: Rumor): boolean {
     if (rumor.kind !== "suspect") return false;
     const suspicion = this.#context.members.get(rumor.subject)?.suspicion;
     return suspicion?.short === true && suspicion.accusationBy(rumor.accuser) === undefined;
@@ -153,29 +155,17 @@ export class Hearsay {
   }
 
   /** An accusation of a later incarnation than we know counts against the one we know: only the subject raises its number. */
-  #suspected(
-    rumor: Suspect,
-    item: Uint8Array,
-    { key, spread }: { readonly key: string; readonly spread: Spread },
-    now: Millis,
-    out: Outbox,
-  ): void {
+  #suspected(rumor: Suspect, heard: Heard, spread: Spread, now: Millis, out: Outbox): void {
     if (rumor.subject === this.#context.options.self) {
       this.#refute(this.incarnation, now);
       return;
     }
     const member = this.#context.members.get(rumor.subject);
-    if (member === undefined || !this.#verdicts.accused(member, rumor.accuser, item, now, out)) return;
-    if (spread === "news") this.#verdicts.spread(member, rumor.accuser, item, now, key);
+    if (member === undefined || !this.#verdicts.accused(member, rumor.accuser, heard.bytes, now, out)) return;
+    if (spread === "news") this.#verdicts.spread(member, rumor.accuser, heard.bytes, now, heard);
   }
 
-  #spoken(
-    rumor: Alive,
-    item: Uint8Array,
-    { key, spread }: { readonly key: string; readonly spread: Spread },
-    now: Millis,
-    out: Outbox,
-  ): void {
+  #spoken(rumor: Alive, heard: Heard, spread: Spread, now: Millis, out: Outbox): void {
     if (rumor.subject === this.#context.options.self) {
       this.#refute(rumor.incarnation, now);
       return;
@@ -183,12 +173,12 @@ export class Hearsay {
     const member = this.#context.members.get(rumor.subject);
     if (member === undefined) return;
     member.incarnation = rumor.incarnation;
-    member.word = item;
+    member.word = heard.bytes;
     if (spread === "nothing") this.#verdicts.rise(member, now, out);
     else this.#verdicts.riseUnseen(member, now, out);
     this.#context.broadcasts.drop(rumor.subject);
     if (spread !== "nothing")
-      this.#context.broadcasts.add(`alive ${rumor.subject}`, rumor.subject, item, { name: key });
+      this.#context.broadcasts.add(`alive ${rumor.subject}`, rumor.subject, heard.bytes, { name: heard });
   }
 
   /** Goes past `incarnation`, once a second at most. */
@@ -225,4 +215,8 @@ export class Hearsay {
     this.#wordSentAt = now;
     out.controls.push({ to, message: { t: "rumors", items: [this.#word] } });
   }
+}
+
+function isRecord(heard: Heard): heard is Heard<Extract<Rumor, { kind: "record" }>> {
+  return heard.rumor.kind === "record";
 }

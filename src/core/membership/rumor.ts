@@ -8,6 +8,7 @@ import type { Crypto } from "../../crypto/crypto.ts";
 import { concat, equalBytes, getU32, putU64, utf8 } from "../../wire/bytes.ts";
 import { type PeerId, peerIdBytes, peerIdFromBytes } from "../../wire/ids.ts";
 import { RECORD_BYTES_MAX } from "../../wire/protocol.ts";
+import { Memo } from "../memo.ts";
 
 export type Rumor =
   /** `accuser` had no answer from `subject`, which it knew at `incarnation`. */
@@ -50,9 +51,22 @@ export function encodeRecord(record: Uint8Array): Uint8Array {
   return concat(Uint8Array.of(KIND.record), record);
 }
 
-/** By its first byte: of what kind it would be. */
-export function isAccusation(item: Uint8Array): boolean {
-  return item[0] === KIND.suspect;
+/** A rumor with its bytes: one object for one content, so that a repeat is known by it. */
+export interface Heard<Kind extends Rumor = Rumor> {
+  readonly bytes: Uint8Array;
+  readonly rumor: Kind;
+}
+
+/** Twice as many as a host remembers having dealt with, of up to 900 bytes: hosts that share a process share these, and not all hear the same. */
+const HEARD_MAX = 16_384;
+const heard = new Memo<Heard>(HEARD_MAX);
+
+/** What an item says, as `decodeRumor`. The bytes are copied. */
+export function readRumor(item: Uint8Array): Heard | undefined {
+  return heard.of(item, bytes => {
+    const rumor = decodeRumor(bytes);
+    return rumor && { bytes, rumor };
+  });
 }
 
 /** The shape only; `verifyRumor` checks who said it. undefined for anything else, never throws. */
@@ -64,7 +78,7 @@ export function decodeRumor(item: Uint8Array): Rumor | undefined {
       return item.length === ALIVE_BYTES ? decodeAlive(item) : undefined;
     case KIND.record:
       return item.length > 1 && item.length <= 1 + RECORD_BYTES_MAX
-        ? { kind: "record", record: item.slice(1) }
+        ? { kind: "record", record: item.subarray(1) }
         : undefined;
     default:
       return undefined;
@@ -72,10 +86,10 @@ export function decodeRumor(item: Uint8Array): Rumor | undefined {
 }
 
 /** Keys under which rumors verified, by what checked them: hosts that share a process share the object, and what came of it. */
-const verified = new WeakMap<Crypto["verify"], WeakMap<Uint8Array, Uint8Array>>();
+const verified = new WeakMap<Crypto["verify"], WeakMap<Heard, Uint8Array>>();
 
-/** Whether the holder of `publicKey` (the accuser's, or the subject's own) signed this rumor, which nobody changes afterwards. */
-export function verifyRumor(crypto: Crypto, publicKey: Uint8Array, rumor: SignedRumor, item: Uint8Array): boolean {
+/** Whether the holder of `publicKey` (the accuser's, or the subject's own) signed this rumor. */
+export function verifyRumor(crypto: Crypto, publicKey: Uint8Array, item: Heard<SignedRumor>): boolean {
   let keys = verified.get(crypto.verify);
   if (keys === undefined) {
     keys = new WeakMap();
@@ -83,15 +97,15 @@ export function verifyRumor(crypto: Crypto, publicKey: Uint8Array, rumor: Signed
   }
   const known = keys.get(item);
   if (known !== undefined && equalBytes(known, publicKey)) return true;
-  const good = isSigned(crypto, publicKey, rumor, item);
+  const good = isSigned(crypto, publicKey, item);
   if (good) keys.set(item, publicKey);
   return good;
 }
 
-function isSigned(crypto: Crypto, publicKey: Uint8Array, rumor: SignedRumor, item: Uint8Array): boolean {
+function isSigned(crypto: Crypto, publicKey: Uint8Array, { rumor, bytes }: Heard<SignedRumor>): boolean {
   const label = rumor.kind === "suspect" ? SUSPECT_LABEL : ALIVE_LABEL;
-  const body = item.subarray(0, item.length - SIGNATURE_BYTES);
-  return crypto.verify(publicKey, concat(label, body), item.subarray(body.length));
+  const body = bytes.subarray(0, bytes.length - SIGNATURE_BYTES);
+  return crypto.verify(publicKey, concat(label, body), bytes.subarray(body.length));
 }
 
 function decodeSuspect(item: Uint8Array): Rumor | undefined {

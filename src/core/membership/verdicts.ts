@@ -8,7 +8,7 @@ import type { Millis, Outbox } from "../machine.ts";
 import { type Context, hostsOf, isMesh } from "./context.ts";
 import type { Member } from "./member.ts";
 import { HEARSAY_MS, LAST_LOOK_MS, LOOK_MS_PER_SUSPECT, LOOK_PERIOD_MS, LOOK_SPREAD_MS } from "./params.ts";
-import { encodeSuspect } from "./rumor.ts";
+import { encodeSuspect, type Heard } from "./rumor.ts";
 import { Suspicion } from "./suspicion.ts";
 
 export class Verdicts {
@@ -59,7 +59,7 @@ export class Verdicts {
   }
 
   /** Passes an accusation on, for as long as it is news: one that waits longer would begin suspicions that are over elsewhere. */
-  spread(member: Member, accuser: PeerId, accusation: Uint8Array, now: Millis, name?: string): void {
+  spread(member: Member, accuser: PeerId, accusation: Uint8Array, now: Millis, name?: Heard): void {
     this.#context.broadcasts.add(`suspect ${member.peer} ${accuser}`, member.peer, accusation, {
       until: now + HEARSAY_MS,
       ...(name !== undefined && { name }),

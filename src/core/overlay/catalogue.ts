@@ -33,8 +33,10 @@ export class Catalogue {
   readonly #statements = new Map<PeerId, readonly Statement[]>();
   readonly #attachments = new Map<PeerId, readonly Attachment[]>();
   readonly #attachedTo = new Map<Vni, Map<PeerId, Attachment>>();
-  /** What is handed out is never changed afterwards: a change drops it and the next reader makes it anew. */
-  #endpoints: ReadonlyMap<PeerId, readonly Endpoint[]> | undefined;
+  /** What is handed out is never changed afterwards: the next reader after a change gets a copy. */
+  #endpoints: ReadonlyMap<PeerId, readonly Endpoint[]> = new Map();
+  /** Whose card has come or gone since. */
+  readonly #moved = new Set<PeerId>();
   readonly #networks = new NetworkIndex();
   #live: ReadonlySet<PeerId> = new Set();
 
@@ -59,7 +61,16 @@ export class Catalogue {
 
   /** Where every known host says it is; the same object until one of them says something else. */
   endpoints(): ReadonlyMap<PeerId, readonly Endpoint[]> {
-    this.#endpoints ??= new Map([...this.#hosts].map(([peer, host]) => [peer, host.endpoints]));
+    let copy: Map<PeerId, readonly Endpoint[]> | undefined;
+    for (const peer of this.#moved) {
+      const endpoints = this.#hosts.get(peer)?.endpoints;
+      if (sameEndpoints(this.#endpoints.get(peer), endpoints)) continue;
+      copy ??= new Map(this.#endpoints);
+      if (endpoints === undefined) copy.delete(peer);
+      else copy.set(peer, endpoints);
+    }
+    this.#moved.clear();
+    this.#endpoints = copy ?? this.#endpoints;
     return this.#endpoints;
   }
 
@@ -112,7 +123,7 @@ export class Catalogue {
     switch (record.type) {
       case "host":
         this.#hosts.set(owner, record);
-        this.#endpoints = undefined;
+        this.#moved.add(owner);
         return;
       case "network": {
         const { definition, digest } = this.#defined(record);
@@ -147,7 +158,7 @@ export class Catalogue {
   }
 
   #remove(owner: PeerId, type: string, key: string): void {
-    if (type === "host" && this.#hosts.delete(owner)) this.#endpoints = undefined;
+    if (type === "host" && this.#hosts.delete(owner)) this.#moved.add(owner);
     if (type === "network") this.#unstate(owner, key);
     if (type === "attachment") this.#detach(owner, Number(key) as Vni);
   }
@@ -186,6 +197,11 @@ function replace<Owner, Item>(lists: Map<Owner, readonly Item[]>, owner: Owner, 
   const left = (lists.get(owner) ?? []).filter(counts);
   if (left.length > 0) lists.set(owner, left);
   else lists.delete(owner);
+}
+
+function sameEndpoints(a: readonly Endpoint[] | undefined, b: readonly Endpoint[] | undefined): boolean {
+  if (a === undefined || b === undefined) return a === b;
+  return a === b || (a.length === b.length && a.every((endpoint, index) => endpoint === b[index]));
 }
 
 function sameSet<T>(a: ReadonlySet<T>, b: ReadonlySet<T>): boolean {

@@ -79,9 +79,19 @@ export function carried(
 function peers(view: PlanView): ReadonlyMap<PeerId, readonly Endpoint[]> {
   const known = others.get(view.endpoints);
   if (known?.self === view.self) return known.peers;
-  const made = new Map([...view.endpoints].filter(([peer, endpoints]) => peer !== view.self && endpoints.length > 0));
+  const made = new Map(view.endpoints);
+  made.delete(view.self);
+  for (const peer of silent(view.endpoints)) made.delete(peer);
   others.set(view.endpoints, { self: view.self, peers: made });
   return made;
+}
+
+function silent(endpoints: PlanView["endpoints"]): readonly PeerId[] {
+  const found: PeerId[] = [];
+  endpoints.forEach((list, peer) => {
+    if (list.length === 0) found.push(peer);
+  });
+  return found;
 }
 
 function segment(view: PlanView, local: LocalSegment, network: NetworkView): SegmentPlan {

@@ -8,6 +8,7 @@ import {
   BUCKET_BYTES,
   DIGEST_BUCKETS,
   OWNER_ENTRIES_MAX,
+  type OwnerState,
   type ReplicaDelta,
   type ReplicaMessage,
   WANTS_MAX,
@@ -37,7 +38,7 @@ import { Murmurs } from "./murmurs.ts";
 import { Pulls } from "./pulls.ts";
 import { Quiet } from "./quiet.ts";
 import type { Replica } from "./replica.ts";
-import { compareStates, type OwnerEntry, packEntries, unpackEntries, unpackWants, type Want } from "./states.ts";
+import { compareStates, EntryReader, type OwnerEntry, packEntries, unpackWants, type Want } from "./states.ts";
 
 export interface GossipOptions {
   readonly replica: Replica;
@@ -131,7 +132,7 @@ export class Gossip implements Machine<ReplicaMessage> {
         this.#answerDigest(from, message.scope, message.buckets, now, out);
         break;
       case "owners":
-        this.#compareOwners(from, message.scope, unpackEntries(message.owners), now, out);
+        this.#compareOwners(from, message.scope, message.owners, now, out);
         break;
       case "pull":
         this.#serve(from, message.scope, message.wants, now, out);
@@ -364,28 +365,29 @@ export class Gossip implements Machine<ReplicaMessage> {
     }
   }
 
-  #compareOwners(from: PeerId, scope: string, entries: readonly OwnerEntry[], now: Millis, out: Outbox): void {
+  #compareOwners(from: PeerId, scope: string, packed: Uint8Array, now: Millis, out: Outbox): void {
     if (!this.#peers.has(from)) return;
     this.#greeted(scope);
     this.#pulls.heard(from);
+    const owners = this.#replica.owners(scope);
     const ahead: OwnerEntry[] = [];
-    for (const entry of entries.slice(0, OWNER_ENTRIES_MAX)) {
-      const isOwn = entry.owner === this.#replica.self;
-      if (isOwn && entry.incarnation < this.#replica.incarnation) this.#replica.supersede(scope, out);
-      const held = this.#replica.owners(scope).get(entry.owner);
+    for (const entry = new EntryReader(packed, OWNER_ENTRIES_MAX); entry.next(); ) {
+      if (entry.owner === this.#replica.self && entry.incarnation < this.#replica.incarnation)
+        this.#replica.supersede(scope, out);
+      const held = owners.get(entry.owner);
       const order = held === undefined ? -1 : compareStates(held, entry);
-      if (order < 0) this.#pulls.request(from, { ...entry, scope }, now);
+      if (order < 0) this.#pulls.request(from, placeOf(scope, entry), now);
       else if (held !== undefined && order > 0) ahead.push(held);
-      else if (held !== undefined && !startsWith(held.tag, entry.tag)) this.#pullTwin(from, scope, entry, now);
+      else if (held !== undefined && !entry.names(held.tag)) this.#pullTwin(from, scope, entry, now);
     }
     this.#sendEntries(from, scope, ahead, out);
     this.#pulls.start(from, now, out);
   }
 
   /** One version with two contents: the other one is fetched as the proof. */
-  #pullTwin(from: PeerId, scope: string, entry: OwnerEntry, now: Millis): void {
-    const { owner, incarnation, version } = entry;
-    this.#pulls.request(from, { scope, owner, incarnation, version, base: { incarnation, version: version - 1 } }, now);
+  #pullTwin(from: PeerId, scope: string, entry: OwnerState, now: Millis): void {
+    const { incarnation, version } = entry;
+    this.#pulls.request(from, { ...placeOf(scope, entry), base: { incarnation, version: version - 1 } }, now);
   }
 
   #serve(from: PeerId, scope: string, packed: Uint8Array, now: Millis, out: Outbox): void {
@@ -513,6 +515,6 @@ export class Gossip implements Machine<ReplicaMessage> {
   }
 }
 
-function startsWith(tag: Uint8Array, prefix: Uint8Array): boolean {
-  return tag.length === 0 || prefix.every((byte, index) => byte === tag[index]);
+function placeOf(scope: string, { owner, incarnation, version }: OwnerState) {
+  return { scope, owner, incarnation, version };
 }

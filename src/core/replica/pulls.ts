@@ -359,6 +359,7 @@ function readRecords(crypto: Crypto, delta: ReplicaDelta): readonly SignedRecord
   return records.length === 0 || isEvidence || after === delta.through ? records : undefined;
 }
 
-function nameOf(of: { readonly owner: PeerId; readonly scope: string }): string {
-  return `${of.owner} ${of.scope}`;
+/** Most are the cluster's, and the id alone is a text that exists already. */
+function nameOf({ owner, scope }: { readonly owner: PeerId; readonly scope: string }): string {
+  return scope === "" ? owner : `${owner} ${scope}`;
 }

@@ -1,7 +1,7 @@
 /** Owner entries and wants, packed: the two lists of an exchange (docs/PROTOCOL.md "Replica"). */
 
 import { getU32, putU32 } from "../../wire/bytes.ts";
-import { PEER_ID_BYTES, peerIdBytes, peerIdFromBytes } from "../../wire/ids.ts";
+import { PEER_ID_BYTES, type PeerId, peerIdAt, peerIdBytes } from "../../wire/ids.ts";
 import { OWNER_ENTRY_BYTES, type OwnerState, WANT_BYTES } from "../../wire/messages/replica.ts";
 
 /** What an `owners` message says of one owner. */
@@ -34,7 +34,11 @@ export function compareStates(
 
 export function packEntries(entries: readonly OwnerEntry[]): Uint8Array {
   const bytes = new Uint8Array(entries.length * OWNER_ENTRY_BYTES);
-  for (const [index, entry] of entries.entries()) bytes.set(packedEntry(entry), index * OWNER_ENTRY_BYTES);
+  let at = 0;
+  for (const entry of entries) {
+    const packed = packedEntry(entry);
+    for (let i = 0; i < OWNER_ENTRY_BYTES; i++) bytes[at++] = packed[i]!;
+  }
   return bytes;
 }
 
@@ -51,13 +55,48 @@ function packedEntry(entry: OwnerEntry): Uint8Array {
   return bytes;
 }
 
-/** The length is a multiple of an entry's, as the schema checked; what is left over is not read. */
-export function unpackEntries(bytes: Uint8Array): OwnerEntry[] {
-  const entries: OwnerEntry[] = [];
-  for (let at = 0; at + OWNER_ENTRY_BYTES <= bytes.length; at += OWNER_ENTRY_BYTES) {
-    entries.push({ ...getState(bytes, at), tag: bytes.slice(at + 24, at + 24 + ENTRY_TAG_BYTES) });
+/**
+ * Reads an `owners` message one entry after the other, and makes nothing of an entry that is as we know it. The length is a multiple of an entry's, as the
+ * schema checked; what is left over is not read.
+ */
+export class EntryReader implements OwnerState {
+  readonly #bytes: Uint8Array;
+  readonly #end: number;
+  #at = -OWNER_ENTRY_BYTES;
+  #owner: PeerId | undefined;
+
+  constructor(bytes: Uint8Array, most: number) {
+    this.#bytes = bytes;
+    this.#end = Math.min(bytes.length, most * OWNER_ENTRY_BYTES);
   }
-  return entries;
+
+  /** Goes to the next entry; false when there is none. */
+  next(): boolean {
+    this.#at += OWNER_ENTRY_BYTES;
+    this.#owner = undefined;
+    return this.#at + OWNER_ENTRY_BYTES <= this.#end;
+  }
+
+  get owner(): PeerId {
+    this.#owner ??= peerIdAt(this.#bytes, this.#at);
+    return this.#owner;
+  }
+
+  get incarnation(): number {
+    return getU32(this.#bytes, this.#at + PEER_ID_BYTES);
+  }
+
+  get version(): number {
+    return getU32(this.#bytes, this.#at + PEER_ID_BYTES + 4);
+  }
+
+  /** Whether it names the record with this tag; of an incarnation that is void there is none to name. */
+  names(tag: Uint8Array): boolean {
+    if (tag.length === 0) return true;
+    const from = this.#at + PEER_ID_BYTES + 8;
+    for (let i = 0; i < ENTRY_TAG_BYTES; i++) if (tag[i] !== this.#bytes[from + i]) return false;
+    return true;
+  }
 }
 
 export function packWants(wants: readonly Want[]): Uint8Array {
@@ -85,7 +124,7 @@ function putState(bytes: Uint8Array, at: number, state: OwnerState): void {
 
 function getState(bytes: Uint8Array, at: number): OwnerState {
   return {
-    owner: peerIdFromBytes(bytes.subarray(at, at + PEER_ID_BYTES))!,
+    owner: peerIdAt(bytes, at),
     incarnation: getU32(bytes, at + PEER_ID_BYTES),
     version: getU32(bytes, at + PEER_ID_BYTES + 4),
   };

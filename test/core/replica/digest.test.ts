@@ -3,7 +3,7 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { Digest, differingBuckets, ownerElement, setDigest } from "../../../src/core/replica/digest.ts";
-import { packEntries, packWants, unpackEntries, unpackWants } from "../../../src/core/replica/states.ts";
+import { EntryReader, packEntries, packWants, unpackWants } from "../../../src/core/replica/states.ts";
 import { toHex } from "../../../src/wire/bytes.ts";
 import { crypto, keys } from "./kit.ts";
 
@@ -66,7 +66,14 @@ test("a set's digest depends on every tag and on their order", () => {
 test("entries and wants come back as they were packed", () => {
   fc.assert(
     fc.property(states, fc.boolean(), (list, continuing) => {
-      expect(unpackEntries(packEntries(list))).toEqual(list);
+      const entries = new EntryReader(packEntries(list), 1_000);
+      for (const { owner, incarnation, version, tag } of list) {
+        expect(entries.next()).toBe(true);
+        expect([entries.owner, entries.incarnation, entries.version]).toEqual([owner, incarnation, version]);
+        expect(entries.names(tag)).toBe(true);
+        expect(entries.names(tag.map(byte => byte ^ 1))).toBe(tag.length === 0);
+      }
+      expect(entries.next()).toBe(false);
       const wants = list.map(({ tag: _, ...state }) => ({ ...state, continuing }));
       expect(unpackWants(packWants(wants))).toEqual(wants);
     }),
