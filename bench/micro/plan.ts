@@ -5,7 +5,7 @@ import { networks } from "../../src/core/overlay/networks.ts";
 import { OwnerTable } from "../../src/core/overlay/owners.ts";
 import { EMPTY_PLAN, type Plan, type PlanView, plan } from "../../src/core/overlay/plan.ts";
 import type { EngineCommand } from "../../src/engine/engine.ts";
-import { type Endpoint, type Ip, macFromNumber, type PeerId, type Vni } from "../../src/wire/ids.ts";
+import { type Ip, macFromNumber, type PeerId, type Vni } from "../../src/wire/ids.ts";
 import type { Operations } from "./operations.ts";
 
 const GROUP = "Plan and difference, one network, 10 MACs per host";
@@ -73,7 +73,6 @@ class Cluster {
     return {
       self,
       live,
-      endpoints: new Map(this.#hosts.map((host, i) => [host, [`10.${i >> 8}.${i & 255}.1:4794` as Endpoint]])),
       networks: networks(statements, () => attachments, live),
       local: [{ network: "blue", vni: VNI, ...tap }],
       holdings: () => this.#owners.holdings(),

@@ -1,9 +1,10 @@
 /** Keeps the engine in step with what is known: notes when something changed that the plan reads, makes the plan anew, and asks for the difference. */
 
 import type { EngineCommand } from "../engine/engine.ts";
-import type { Endpoint, PeerId, Vni } from "../wire/ids.ts";
+import type { PeerId, Vni } from "../wire/ids.ts";
 import type { LocalNetworks } from "./localNetworks.ts";
 import type { Deadline, Millis, Outbox } from "./machine.ts";
+import { AddressBook } from "./overlay/addressBook.ts";
 import type { Catalogue } from "./overlay/catalogue.ts";
 import { diff } from "./overlay/diff.ts";
 import type { LocalAttachment } from "./overlay/local.ts";
@@ -14,8 +15,8 @@ import { carried, EMPTY_PLAN, type LocalSegment, type Plan, plan } from "./overl
 
 /** News of others come in bursts of hundreds, at a start and after a partition: they are planned together, and no guest notices the delay. */
 const NEWS_MS = 20;
-/** And this for each living host: all of them are looked at, and at a thousand that is a millisecond's work. */
-const NEWS_MS_PER_HOST = 0.5;
+/** And this for each living host: all of them are looked at, and at a thousand that is a millisecond's work, done once a second. */
+const NEWS_MS_PER_HOST = 1;
 
 export interface PlannerParts {
   readonly self: PeerId;
@@ -29,7 +30,7 @@ export class Planner {
   readonly #parts: PlannerParts;
   #plan: Plan = EMPTY_PLAN;
   #networks: readonly NetworkView[] = [];
-  #addresses: ReadonlyMap<PeerId, readonly Endpoint[]> = new Map();
+  readonly #addresses: AddressBook;
   /** When the plan is to be made anew; undefined while nothing that it reads has changed. */
   #due: Millis | undefined = Number.NEGATIVE_INFINITY;
   #plannedAt: Millis = Number.NEGATIVE_INFINITY;
@@ -43,6 +44,7 @@ export class Planner {
   constructor(parts: PlannerParts) {
     this.#parts = parts;
     this.#live = new Set([parts.self]);
+    this.#addresses = new AddressBook(parts.self);
   }
 
   get current(): Plan {
@@ -86,11 +88,12 @@ export class Planner {
     if (hasPath !== this.#pathless.has(host)) return;
     if (hasPath) this.#pathless.delete(host);
     else this.#pathless.add(host);
+    this.#addresses.touch(host);
     this.touch();
   }
 
   forget(host: PeerId): void {
-    this.#pathless.delete(host);
+    if (this.#pathless.delete(host)) this.#addresses.touch(host);
     this.#count(host, false);
     this.touch();
   }
@@ -111,7 +114,6 @@ export class Planner {
     const next = plan({
       self,
       live: this.#live,
-      endpoints: this.#addresses,
       networks: isDue ? this.#networks : this.#networks.map(network => this.#attachedStill(network, attached)),
       local: local.attachments.map(localSegment),
       holdings: vni => ownership.holdings(vni),
@@ -130,7 +132,7 @@ export class Planner {
     const networks = this.networks();
     out.notices.push(...conflictNotices(this.#networks, networks));
     this.#networks = networks;
-    this.#addresses = this.#endpoints();
+    this.#tellAddresses(out);
     const local = this.#parts.local.attachments.map(localSegment);
     // Behind a blocked attachment nothing is reached through this host: its MACs are for the one that carries on to claim.
     const blocked = loops.blocked();
@@ -149,12 +151,12 @@ export class Planner {
 
   /** What an engine that holds nothing is to hold. */
   refill(): EngineCommand[] {
-    return diff(EMPTY_PLAN, this.#plan);
+    return [...this.#addresses.refill(), ...diff(EMPTY_PLAN, this.#plan)];
   }
 
   /** What takes everything planned out of the engine. */
   empty(): EngineCommand[] {
-    return diff(this.#plan, EMPTY_PLAN);
+    return [...diff(this.#plan, EMPTY_PLAN), ...this.#addresses.empty()];
   }
 
   #count(host: PeerId, isAlive: boolean): void {
@@ -163,12 +165,12 @@ export class Planner {
     this.#parts.catalogue.census(host, isAlive);
   }
 
-  #endpoints(): ReadonlyMap<PeerId, readonly Endpoint[]> {
-    const all = this.#parts.catalogue.endpoints();
-    if (this.#pathless.size === 0) return all;
-    const reached = new Map(all);
-    for (const peer of this.#pathless) reached.delete(peer);
-    return reached;
+  /** Known before frames can need them; those of the dead too, who are probed. */
+  #tellAddresses(out: Outbox): void {
+    const { catalogue } = this.#parts;
+    for (const peer of catalogue.takeMoved()) this.#addresses.touch(peer);
+    const found = this.#addresses.follow(peer => (this.#pathless.has(peer) ? undefined : catalogue.endpointsOf(peer)));
+    out.commands.push(...found);
   }
 }
 

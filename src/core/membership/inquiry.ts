@@ -100,7 +100,7 @@ export class Inquiry {
     if (all.every(member => member.state === "alive")) return;
     this.watch(now);
     const { members, options } = this.#context;
-    const [near] = members.sample(1, member => member.state === "alive" && options.connected(member.peer));
+    const [near] = members.sampleNear(1, member => member.state === "alive" && options.connected(member.peer));
     if (near === undefined) return;
     const suspects = all.filter(member => member.suspicion?.short === true).slice(0, VOUCH_PAGE);
     if (suspects.length > 0) this.#askReasons(near.peer, suspects, now, out);

@@ -34,6 +34,8 @@ export class Member implements MemberView {
   verdict: Timer | undefined;
   look: Timer | undefined;
   probedAt = Number.NEGATIVE_INFINITY;
+  /** Its place among those with a session. */
+  nearAt: number | undefined;
   #rttPeakMs: number | undefined;
   /** Made when the first one speaks: most members are never vouched for. */
   #vouchers: Map<PeerId, Millis> | undefined;
@@ -99,6 +101,8 @@ export class Members {
   /** Everybody in the order of this round, and the next to probe. */
   #order: Member[] = [];
   #next = 0;
+  /** Those with a session, in no order that means anything: in a large cluster few of many. */
+  readonly #near: Member[] = [];
   #nextLost = 0;
   #live = 0;
   #suspects = 0;
@@ -149,6 +153,23 @@ export class Members {
     const slot = this.#order.indexOf(member);
     this.#order.splice(slot, 1);
     if (slot < this.#next) this.#next--;
+    this.depart(member);
+  }
+
+  /** There is a session with it. */
+  approach(member: Member): void {
+    member.nearAt ??= this.#near.push(member) - 1;
+  }
+
+  /** There is none any more. */
+  depart(member: Member): void {
+    const place = member.nearAt;
+    const last = this.#near.at(-1);
+    if (place === undefined || last === undefined) return;
+    this.#near[place] = last;
+    last.nearAt = place;
+    this.#near.pop();
+    member.nearAt = undefined;
   }
 
   /** Changes a state and the counts with it. */
@@ -196,22 +217,31 @@ export class Members {
     return undefined;
   }
 
-  /** Up to `count` different live members that are `wanted`, at random. */
-  sample(count: number, wanted: (member: Member) => boolean): Member[] {
+  /** Up to `count` different live members, at random. */
+  sample(count: number): Member[] {
+    return this.#sample(this.#order, count, () => true);
+  }
+
+  /** The same of those with a session that are `wanted`. */
+  sampleNear(count: number, wanted: (member: Member) => boolean = () => true): Member[] {
+    return this.#sample(this.#near, count, wanted);
+  }
+
+  #sample(from: readonly Member[], count: number, wanted: (member: Member) => boolean): Member[] {
     const picked = new Set<Member>();
     for (let tries = 0; tries < 4 * count && picked.size < count; tries++) {
-      const member = this.#order[this.#random.below(this.#order.length)];
+      const member = from[this.#random.below(from.length)];
       if (member?.live === true && wanted(member)) picked.add(member);
     }
-    if (picked.size < count) this.#scan(count, wanted, picked);
+    if (picked.size < count) this.#scan(from, count, wanted, picked);
     return [...picked];
   }
 
   /** From a random place on: what random tries do not find among few. */
-  #scan(count: number, wanted: (member: Member) => boolean, picked: Set<Member>): void {
-    const start = this.#random.below(this.#order.length);
-    for (let step = 0; step < this.#order.length && picked.size < count; step++) {
-      const member = this.#order[(start + step) % this.#order.length];
+  #scan(from: readonly Member[], count: number, wanted: (member: Member) => boolean, picked: Set<Member>): void {
+    const start = this.#random.below(from.length);
+    for (let step = 0; step < from.length && picked.size < count; step++) {
+      const member = from[(start + step) % from.length];
       if (member?.live === true && wanted(member)) picked.add(member);
     }
   }

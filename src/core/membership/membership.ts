@@ -106,7 +106,9 @@ export class Membership implements Machine<MembershipMessage> {
     members.add(member);
     this.#period ??= timers.at(now + random.below(PROBE_PERIOD_MS), "probe", (at, after) => this.#round(at, after));
     this.#fell(member, now);
-    if (options.connected(peer)) this.#lost.heard(member, now, out);
+    if (!options.connected(peer)) return true;
+    members.approach(member);
+    this.#lost.heard(member, now, out);
     return true;
   }
 
@@ -186,6 +188,7 @@ export class Membership implements Machine<MembershipMessage> {
         break;
       case "session.down":
       case "path.none":
+        this.#parted(notice.peer);
         this.#context.probes.sessionFailed(notice.peer, now, out);
         break;
       case "record.fresh":
@@ -268,7 +271,10 @@ export class Membership implements Machine<MembershipMessage> {
   #helpers(target: PeerId): PeerId[] {
     const { members, options } = this.#context;
     return members
-      .sample(HELPERS, member => member.state === "alive" && member.peer !== target && options.connected(member.peer))
+      .sampleNear(
+        HELPERS,
+        member => member.state === "alive" && member.peer !== target && options.connected(member.peer),
+      )
       .map(member => member.peer);
   }
 
@@ -313,8 +319,14 @@ export class Membership implements Machine<MembershipMessage> {
     const member = this.#context.members.get(peer);
     this.#context.probes.sessionUp(peer, now, out);
     if (member === undefined) return;
+    this.#context.members.approach(member);
     if (member.live) this.#verdicts.confront(member, out);
     else this.#lost.heard(member, now, out);
+  }
+
+  #parted(peer: PeerId): void {
+    const member = this.#context.members.get(peer);
+    if (member !== undefined && !this.#context.options.connected(peer)) this.#context.members.depart(member);
   }
 
   /** Into suspicion, or out of the living: others are asked, and the lost are tried. */
@@ -341,8 +353,8 @@ export class Membership implements Machine<MembershipMessage> {
     const { members, options, broadcasts } = this.#context;
     this.#gossip = undefined;
     this.#gossipedAt = now;
-    const near = members.sample(FANOUT, member => options.connected(member.peer));
-    const targets = near.length > 0 ? near : members.sample(FANOUT, () => true);
+    const near = members.sampleNear(FANOUT, member => options.connected(member.peer));
+    const targets = near.length > 0 ? near : members.sample(FANOUT);
     const limit = retransmits(hostsOf(this.#context));
     const most = isMesh(this.#context) ? RUMOR_DATAGRAMS.mesh : RUMOR_DATAGRAMS.demand;
     broadcasts.expire(now);

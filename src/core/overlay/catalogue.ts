@@ -33,10 +33,8 @@ export class Catalogue {
   readonly #statements = new Map<PeerId, readonly Statement[]>();
   readonly #attachments = new Map<PeerId, readonly Attachment[]>();
   readonly #attachedTo = new Map<Vni, Map<PeerId, Attachment>>();
-  /** What is handed out is never changed afterwards: the next reader after a change gets a copy. */
-  #endpoints: ReadonlyMap<PeerId, readonly Endpoint[]> = new Map();
-  /** Whose card has come or gone since. */
-  readonly #moved = new Set<PeerId>();
+  /** Whose card has come or gone since it was asked last. */
+  #moved = new Set<PeerId>();
   readonly #networks = new NetworkIndex();
   #live: ReadonlySet<PeerId> = new Set();
 
@@ -59,19 +57,16 @@ export class Catalogue {
     return this.#hosts;
   }
 
-  /** Where every known host says it is; the same object until one of them says something else. */
-  endpoints(): ReadonlyMap<PeerId, readonly Endpoint[]> {
-    let copy: Map<PeerId, readonly Endpoint[]> | undefined;
-    for (const peer of this.#moved) {
-      const endpoints = this.#hosts.get(peer)?.endpoints;
-      if (sameEndpoints(this.#endpoints.get(peer), endpoints)) continue;
-      copy ??= new Map(this.#endpoints);
-      if (endpoints === undefined) copy.delete(peer);
-      else copy.set(peer, endpoints);
-    }
-    this.#moved.clear();
-    this.#endpoints = copy ?? this.#endpoints;
-    return this.#endpoints;
+  /** Where a host says it is. */
+  endpointsOf(peer: PeerId): readonly Endpoint[] | undefined {
+    return this.#hosts.get(peer)?.endpoints;
+  }
+
+  /** Hosts that may say something else of that than before. */
+  takeMoved(): ReadonlySet<PeerId> {
+    const moved = this.#moved;
+    if (moved.size > 0) this.#moved = new Set();
+    return moved;
   }
 
   *statements(): Iterable<Statement> {
@@ -197,11 +192,6 @@ function replace<Owner, Item>(lists: Map<Owner, readonly Item[]>, owner: Owner, 
   const left = (lists.get(owner) ?? []).filter(counts);
   if (left.length > 0) lists.set(owner, left);
   else lists.delete(owner);
-}
-
-function sameEndpoints(a: readonly Endpoint[] | undefined, b: readonly Endpoint[] | undefined): boolean {
-  if (a === undefined || b === undefined) return a === b;
-  return a === b || (a.length === b.length && a.every((endpoint, index) => endpoint === b[index]));
 }
 
 function sameSet<T>(a: ReadonlySet<T>, b: ReadonlySet<T>): boolean {

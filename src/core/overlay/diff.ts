@@ -1,12 +1,12 @@
 /** The commands that take an engine from one plan to another, in one order for one pair of plans. `diff(EMPTY_PLAN, plan)` fills a new engine. */
 
 import type { EngineCommand, MacKind, SegmentConfig } from "../../engine/engine.ts";
-import type { Endpoint, Ip, Mac, PeerId, Vni } from "../../wire/ids.ts";
+import type { Ip, Mac, PeerId, Vni } from "../../wire/ids.ts";
 import type { Holdings } from "./owners.ts";
 import type { Plan, SegmentPlan } from "./plan.ts";
 
 /**
- * Segments close first and addresses are known before frames can need them. Within a segment entries leave before others come, because a full table
+ * Segments close first. Within a segment entries leave before others come, because a full table
  * refuses; a MAC that only changes its owner is pinned anew and never without an entry in between.
  */
 export function diff(before: Plan, after: Plan): EngineCommand[] {
@@ -16,31 +16,13 @@ export function diff(before: Plan, after: Plan): EngineCommand[] {
     const next = after.segments.get(vni);
     if (next === undefined || !sameConfig(old.config, next.config)) commands.push({ do: "segment.close", vni });
   }
-  if (before.peers !== after.peers) diffPeers(before.peers, after.peers, commands);
   for (const vni of ascendingNumbers(after.segments.keys())) {
     diffSegment(vni, before.segments.get(vni), after.segments.get(vni)!, commands);
   }
   return commands;
 }
 
-const NOWHERE: readonly Endpoint[] = [];
-
-type Endpoints = ReadonlyMap<PeerId, readonly Endpoint[]>;
 type Placed = { readonly at: PeerId | "local"; readonly kind: MacKind };
-
-function diffPeers(before: Endpoints, after: Endpoints, commands: EngineCommand[]): void {
-  const changed: PeerId[] = [];
-  // Of thousands hardly any has changed: a loop over pairs would make an object for each.
-  after.forEach((endpoints, peer) => {
-    if (!sameList(before.get(peer) ?? NOWHERE, endpoints)) changed.push(peer);
-  });
-  before.forEach((endpoints, peer) => {
-    if (endpoints.length > 0 && !after.has(peer)) changed.push(peer);
-  });
-  for (const peer of changed.sort()) {
-    commands.push({ do: "peer.endpoints", peer, endpoints: after.get(peer) ?? NOWHERE });
-  }
-}
 
 function diffSegment(vni: Vni, before: SegmentPlan | undefined, after: SegmentPlan, commands: EngineCommand[]): void {
   const old = before !== undefined && sameConfig(before.config, after.config) ? before : undefined;

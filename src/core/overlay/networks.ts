@@ -251,6 +251,8 @@ interface Group {
   readonly digest: string;
   definition: NetworkDefinition;
   readonly statedBy: Set<PeerId>;
+  /** They in ascending order, once somebody has asked. */
+  ascending: readonly PeerId[] | undefined;
 }
 
 /** Live statements by content, in ascending order of digest: the order in which a conflict is decided. */
@@ -266,12 +268,13 @@ function group(statements: Iterable<Statement>, live: ReadonlySet<PeerId>): Grou
 }
 
 function grouped({ owner, definition, digest }: Statement): Group {
-  return { digest, definition, statedBy: new Set([owner]) };
+  return { digest, definition, statedBy: new Set([owner]), ascending: undefined };
 }
 
 function join(known: Group, { owner, definition }: Statement): void {
   known.definition = merge(known.definition, definition);
   known.statedBy.add(owner);
+  known.ascending = undefined;
 }
 
 function ascending(groups: Iterable<Group>): Group[] {
@@ -322,13 +325,14 @@ function view(
   for (const { owner, network } of attachments(definition.vni)) {
     if (network === definition.name && live.has(owner) && statedBy.has(owner)) attached.push(owner);
   }
+  found.ascending ??= [...statedBy].sort();
   return {
     definition,
     digest,
     state: rivals.length === 0 ? "ok" : "conflict",
     carries: contest.winners.has(found),
     rivals: rivals.sort((a, b) => compare(a.name, b.name) || a.vni - b.vni || a.mtu - b.mtu),
-    statedBy: [...statedBy].sort(),
+    statedBy: found.ascending,
     attached: attached.sort(),
   };
 }

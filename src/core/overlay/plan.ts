@@ -4,7 +4,7 @@
  */
 
 import type { SegmentConfig } from "../../engine/engine.ts";
-import type { Endpoint, Ip, Mac, PeerId, Vni } from "../../wire/ids.ts";
+import type { Ip, Mac, PeerId, Vni } from "../../wire/ids.ts";
 import type { NetworkView } from "./networks.ts";
 import type { Holdings, IpClaim } from "./owners.ts";
 
@@ -23,8 +23,6 @@ export interface PlanView {
   readonly self: PeerId;
   /** Members that are alive or suspect. Whether it names this host makes no difference. */
   readonly live: ReadonlySet<PeerId>;
-  /** Where every known host says it is, alive or not: the dead are probed. */
-  readonly endpoints: ReadonlyMap<PeerId, readonly Endpoint[]>;
   /** `networks` of the live hosts and this one. */
   readonly networks: readonly NetworkView[];
   readonly local: readonly LocalSegment[];
@@ -45,16 +43,15 @@ export interface SegmentPlan {
 }
 
 export interface Plan {
-  readonly peers: ReadonlyMap<PeerId, readonly Endpoint[]>;
   readonly segments: ReadonlyMap<Vni, SegmentPlan>;
 }
 
-export const EMPTY_PLAN: Plan = { peers: new Map(), segments: new Map() };
+export const EMPTY_PLAN: Plan = { segments: new Map() };
 
 export function plan(view: PlanView): Plan {
   const segments = new Map<Vni, SegmentPlan>();
   for (const { local, network } of carried(view)) segments.set(local.vni, segment(view, local, network));
-  return { peers: peers(view), segments };
+  return { segments };
 }
 
 /**
@@ -72,25 +69,6 @@ export function carried(
     );
     if (network !== undefined) found.push({ local, network });
   }
-  return found;
-}
-
-/** Hosts without an address are left out: the engine knows none of a peer it was not told of. */
-function peers(view: PlanView): ReadonlyMap<PeerId, readonly Endpoint[]> {
-  const known = others.get(view.endpoints);
-  if (known?.self === view.self) return known.peers;
-  const made = new Map(view.endpoints);
-  made.delete(view.self);
-  for (const peer of silent(view.endpoints)) made.delete(peer);
-  others.set(view.endpoints, { self: view.self, peers: made });
-  return made;
-}
-
-function silent(endpoints: PlanView["endpoints"]): readonly PeerId[] {
-  const found: PeerId[] = [];
-  endpoints.forEach((list, peer) => {
-    if (list.length === 0) found.push(peer);
-  });
   return found;
 }
 
@@ -134,10 +112,6 @@ function settled(view: PlanView, vni: Vni, flood: ReadonlySet<PeerId>): Map<Ip, 
 /** Own addresses are not answered: their owner on the bridge does it, and an answer through the TAP would teach the bridge a wrong port. */
 const localOf = new WeakMap<Holdings, Holdings>();
 const absentOf = new WeakMap<Holdings, Holdings>();
-const others = new WeakMap<
-  object,
-  { readonly self: PeerId; readonly peers: ReadonlyMap<PeerId, readonly Endpoint[]> }
->();
 
 function derived(memo: WeakMap<Holdings, Holdings>, from: Holdings): Holdings {
   let made = memo.get(from);

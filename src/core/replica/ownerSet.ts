@@ -52,6 +52,8 @@ export class OwnerSet {
   #early: readonly SignedRecord[] = NONE;
   /** The certificate of an owner that has left: nobody else keeps it. */
   certificate: Uint8Array | undefined;
+  /** What the scope has counted of it: records, and what they added to the digest. To be taken out again. */
+  counted: { readonly size: number; readonly element: Uint32Array | undefined } | undefined;
 
   constructor(crypto: Crypto, owner: PeerId, scope: string) {
     this.#crypto = crypto;

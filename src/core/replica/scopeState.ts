@@ -13,9 +13,6 @@ export class ScopeState {
   readonly #crypto: Crypto;
   readonly #digest = new Digest();
   readonly #owners = new Map<PeerId, OwnerSet>();
-  /** What each owner added to the digest, to take it out again. */
-  readonly #elements = new Map<PeerId, Uint32Array>();
-  readonly #sizes = new Map<PeerId, number>();
   #size = 0;
   #hash: Uint8Array | undefined;
 
@@ -52,23 +49,27 @@ export class ScopeState {
   }
 
   place(set: OwnerSet): void {
+    const held = this.#owners.get(set.owner);
+    if (held !== undefined) this.#retract(held);
+    // It may come out of another life of this scope, which counted it in its own digest.
+    set.counted = undefined;
     this.#owners.set(set.owner, set);
     this.refresh(set);
   }
 
   /** To be called after each change of `set`. Owners without a version, and those that left, add nothing: a host that never met them agrees. */
   refresh(set: OwnerSet): void {
-    this.#retract(set.owner);
-    this.#sizes.set(set.owner, set.size);
+    this.#retract(set);
     this.#size += set.size;
-    if (set.version === 0 || set.left) return;
-    const element = this.#elementOf(set);
-    this.#elements.set(set.owner, element);
-    this.#digest.add(set.owner, element);
+    const element = set.version === 0 || set.left ? undefined : this.#elementOf(set);
+    if (element !== undefined) this.#digest.add(set.owner, element);
+    set.counted = { size: set.size, element };
   }
 
   delete(owner: PeerId): void {
-    this.#retract(owner);
+    const held = this.#owners.get(owner);
+    if (held === undefined) return;
+    this.#retract(held);
     this.#owners.delete(owner);
   }
 
@@ -81,13 +82,12 @@ export class ScopeState {
     return made;
   }
 
-  #retract(owner: PeerId): void {
+  #retract(set: OwnerSet): void {
     this.#hash = undefined;
-    this.#size -= this.#sizes.get(owner) ?? 0;
-    this.#sizes.delete(owner);
-    const element = this.#elements.get(owner);
-    if (element === undefined) return;
-    this.#digest.remove(owner, element);
-    this.#elements.delete(owner);
+    const { counted } = set;
+    set.counted = undefined;
+    if (counted === undefined) return;
+    this.#size -= counted.size;
+    if (counted.element !== undefined) this.#digest.remove(set.owner, counted.element);
   }
 }

@@ -114,13 +114,15 @@ export class Symmetric {
   }
 }
 
+const COUNTERS = [1, 2, 3].map(count => Uint8Array.of(count));
+
 /** HKDF of Noise 4.3 over HMAC-BLAKE2s: `count` outputs of 32 bytes. */
 function noiseHkdf(crypto: Crypto, chainingKey: Uint8Array, input: Uint8Array, count: 2 | 3): Uint8Array[] {
   const secret = crypto.hmac(chainingKey, input);
   const outputs: Uint8Array[] = [];
   let previous: Uint8Array = EMPTY;
-  for (let i = 1; i <= count; i++) {
-    previous = crypto.hmac(secret, previous, Uint8Array.of(i));
+  for (let i = 0; i < count; i++) {
+    previous = crypto.hmac(secret, previous, COUNTERS[i]!);
     outputs.push(previous);
   }
   secret.fill(0);

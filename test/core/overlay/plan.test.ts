@@ -6,7 +6,7 @@ import { beats, type Claim, OwnerTable } from "../../../src/core/overlay/owners.
 import { EMPTY_PLAN, type LocalSegment, type PlanView, plan } from "../../../src/core/overlay/plan.ts";
 import type { MacRecord } from "../../../src/core/overlay/records.ts";
 import { nodeCrypto } from "../../../src/crypto/node.ts";
-import type { Endpoint, Ip, Mac, PeerId, Vni } from "../../../src/wire/ids.ts";
+import type { Ip, Mac, PeerId, Vni } from "../../../src/wire/ids.ts";
 import { macOf, peer, Tables } from "./kit.ts";
 
 const SELF = peer(2);
@@ -17,7 +17,6 @@ interface World {
   readonly attachments: readonly Attachment[];
   readonly live: readonly PeerId[];
   readonly claims: readonly { vni: Vni; peer: PeerId; record: MacRecord }[];
-  readonly endpoints: readonly (readonly [PeerId, readonly Endpoint[]])[];
   readonly local: readonly { network: string; vni: Vni; tapMtu: number }[];
   readonly blocked: readonly Vni[];
 }
@@ -49,13 +48,6 @@ const world: fc.Arbitrary<World> = fc.record({
     }),
     { selector: found => `${found.vni} ${found.peer} ${found.record.mac}`, maxLength: 20 },
   ),
-  endpoints: fc.uniqueArray(
-    fc.tuple(
-      host,
-      fc.array(fc.constantFrom("10.9.0.1:4794" as Endpoint, "[fd00::1]:4794" as Endpoint), { maxLength: 2 }),
-    ),
-    { selector: ([of]) => of },
-  ),
   local: fc.uniqueArray(fc.record({ network: name, vni, tapMtu: fc.constantFrom(1390, 1500) }), {
     selector: found => found.vni,
   }),
@@ -78,7 +70,6 @@ function viewOf(world: World): PlanView {
   return {
     self: SELF,
     live,
-    endpoints: new Map(world.endpoints),
     networks: networks(statements, number => world.attachments.filter(found => found.vni === number), live),
     local: world.local.map(segment => localOf(segment)),
     holdings: number => tables.get(number)?.holdings() ?? [],
@@ -119,7 +110,6 @@ describe("plan and diff", () => {
           attachments: shuffled(first.attachments),
           live: shuffled(first.live),
           claims: shuffled(first.claims),
-          endpoints: shuffled(first.endpoints),
           local: shuffled(first.local),
           blocked: shuffled(first.blocked),
         }),
@@ -181,7 +171,6 @@ const BASE: World = {
     { vni: 1 as Vni, peer: peer(4), record: { mac: macOf(1), seq: 1, kind: "seen", ips: [] } },
     { vni: 1 as Vni, peer: peer(4), record: { mac: macOf(2), seq: 1, kind: "pinned", ips: ["10.0.0.2" as Ip] } },
   ],
-  endpoints: [[peer(4), ["10.9.0.4:4794" as Endpoint]]],
   local: [{ network: "x", vni: 1 as Vni, tapMtu: 1500 }],
   blocked: [],
 };
@@ -189,9 +178,8 @@ const BASE: World = {
 describe("one change, as commands", () => {
   const changed = (after: Partial<World>) => diff(plan(viewOf(BASE)), plan(viewOf({ ...BASE, ...after })));
 
-  test("a new engine is told addresses first, then each segment: open, flood, MACs, answers", () => {
+  test("a new engine is told of each segment: open, flood, MACs, answers", () => {
     expect(diff(EMPTY_PLAN, plan(viewOf(BASE))).map(command => command.do)).toEqual([
-      "peer.endpoints",
       "segment.open",
       "flood.set",
       "mac.pin",
@@ -200,7 +188,7 @@ describe("one change, as commands", () => {
     ]);
   });
 
-  test("a dead host leaves the flood list and its seen MACs and answers go; its pinned MAC stays its own, and its address stays known", () => {
+  test("a dead host leaves the flood list and its seen MACs and answers go; its pinned MAC stays its own", () => {
     expect(changed({ live: HOSTS.slice(0, 4) })).toEqual([
       { do: "flood.set", vni: 1, peers: [peer(0), peer(1), peer(3)] },
       { do: "neighbour.unset", vni: 1, ip: "10.0.0.2" },
@@ -214,11 +202,9 @@ describe("one change, as commands", () => {
       statements: BASE.statements.slice(0, 4),
       attachments: BASE.attachments.slice(0, 4),
       claims: [],
-      endpoints: [],
       live: others,
     };
     expect(changed(left).map(command => command.do)).toEqual([
-      "peer.endpoints",
       "flood.set",
       "neighbour.unset",
       "mac.unpin",
