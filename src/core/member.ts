@@ -191,11 +191,15 @@ export class Member {
       case "pull":
       case "delta":
         return this.#gossip.handle(from, message, now, out);
-      case "observed":
+      case "observed": {
+        const before = this.endpoints();
+        this.sessions.handle(from, message, now, out);
+        // Every new session brings one, and hardly any says anything new.
+        return sameList(before, this.endpoints()) ? undefined : this.publishHost(out);
+      }
       case "punch-ask":
       case "punch":
-        this.sessions.handle(from, message, now, out);
-        return message.t === "observed" ? this.publishHost(out) : undefined;
+        return this.sessions.handle(from, message, now, out);
       case "claim":
       case "claim-ack":
       case "claim-ask":
@@ -527,6 +531,10 @@ export class Member {
     if (identity === undefined) throw new Error("a member without an identity");
     return identity;
   }
+}
+
+function sameList(a: readonly Endpoint[], b: readonly Endpoint[]): boolean {
+  return a.length === b.length && a.every((endpoint, index) => endpoint === b[index]);
 }
 
 function due(deadline: Deadline | undefined, now: Millis): boolean {

@@ -313,28 +313,43 @@ class Contest {
   }
 }
 
+/** Who states it and who is attached is put in order for whoever asks: of most networks of a large cluster nobody does before they are shown anew. */
 function view(
   found: Group,
   contest: Contest,
   attachments: (vni: Vni) => Iterable<Attachment>,
   live: ReadonlySet<PeerId>,
 ): NetworkView {
-  const { definition, digest, statedBy } = found;
+  const { definition, digest } = found;
   const rivals = contest.rivals(found).map(rival => rival.definition);
-  const attached: PeerId[] = [];
-  for (const { owner, network } of attachments(definition.vni)) {
-    if (network === definition.name && live.has(owner) && statedBy.has(owner)) attached.push(owner);
-  }
-  found.ascending ??= [...statedBy].sort();
+  let attached: readonly PeerId[] | undefined;
   return {
     definition,
     digest,
     state: rivals.length === 0 ? "ok" : "conflict",
     carries: contest.winners.has(found),
     rivals: rivals.sort((a, b) => compare(a.name, b.name) || a.vni - b.vni || a.mtu - b.mtu),
-    statedBy: found.ascending,
-    attached: attached.sort(),
+    get statedBy() {
+      found.ascending ??= [...found.statedBy].sort();
+      return found.ascending;
+    },
+    get attached() {
+      attached ??= attachedTo(found, attachments(definition.vni), live);
+      return attached;
+    },
   };
+}
+
+function attachedTo(
+  { definition, statedBy }: Group,
+  attachments: Iterable<Attachment>,
+  live: ReadonlySet<PeerId>,
+): readonly PeerId[] {
+  const attached: PeerId[] = [];
+  for (const { owner, network } of attachments) {
+    if (network === definition.name && live.has(owner) && statedBy.has(owner)) attached.push(owner);
+  }
+  return attached.sort();
 }
 
 function byName(a: NetworkView, b: NetworkView): number {

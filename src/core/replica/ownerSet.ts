@@ -178,8 +178,11 @@ export class OwnerSet {
       next.delete(record.slot);
       next.set(record.slot, record);
     }
-    for (const [name, record] of next) if (isForgotten(record, top.gc)) next.delete(name);
-    const others = [...next.values()].filter(record => record !== top).map(record => record.tag);
+    const others: Uint8Array[] = [];
+    for (const record of next.values()) {
+      if (isForgotten(record, top.gc)) next.delete(record.slot);
+      else if (record !== top) others.push(record.tag);
+    }
     if (!equalBytes(top.set, setDigest(this.#crypto, others))) return "bad-set";
     if (next.size > OWNER_SCOPE_RECORDS_MAX) return "limit";
     const change = this.#difference(next, update.incarnation > this.#incarnation);
@@ -251,12 +254,12 @@ export class OwnerSet {
     const reset = replaced && this.#version > 0;
     const changed: SignedRecord[] = [];
     if (!replaced) {
-      for (const [name, held] of this.#records) {
-        if (held.value !== undefined && !next.has(name)) changed.push({ ...held, value: undefined });
+      for (const held of this.#records.values()) {
+        if (held.value !== undefined && !next.has(held.slot)) changed.push({ ...held, value: undefined });
       }
     }
-    for (const [name, record] of next) {
-      const before = replaced ? undefined : this.#records.get(name)?.value;
+    for (const record of next.values()) {
+      const before = replaced ? undefined : this.#records.get(record.slot)?.value;
       if (!sameValue(before, record.value)) changed.push(record);
     }
     return { reset, changed };

@@ -197,7 +197,7 @@ export function encodeChoice(choice: Choice): Uint8Array {
 
 export function decodeChoice(bytes: Uint8Array): Choice | undefined {
   const reader = new LayoutReader(bytes);
-  const cipher = cipherOf(reader.u8());
+  const cipher = CIPHER_OF.get(reader.u8());
   const version = reader.u8();
   const abilities = takeAbilities(reader);
   if (!reader.ok || cipher === undefined || abilities === undefined) return undefined;
@@ -252,11 +252,12 @@ function takeAbilities(reader: LayoutReader): Abilities | undefined {
   const features = reader.u16();
   const numbers = reader.short();
   if (!reader.ok || queues < 1 || queues > QUEUES_MAX || numbers.length > CIPHERS_MAX) return undefined;
-  const ciphers = [...new Set(Array.from(numbers, cipherOf).filter(cipher => cipher !== undefined))];
+  const ciphers = [
+    ...new Set(Array.from(numbers, number => CIPHER_OF.get(number)).filter(cipher => cipher !== undefined)),
+  ];
   return { queues, partialChecksum: (features & FEATURE_PARTIAL_CHECKSUM) !== 0, ciphers };
 }
 
-function cipherOf(number: number): Cipher | undefined {
-  for (const [cipher, own] of Object.entries(CIPHERS)) if (own === number) return cipher as Cipher;
-  return undefined;
-}
+const CIPHER_OF = new Map<number, Cipher>(
+  Object.entries(CIPHERS).map(([cipher, number]) => [number, cipher as Cipher]),
+);
