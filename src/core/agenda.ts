@@ -3,6 +3,9 @@
 import { Heap } from "../heap.ts";
 import type { Deadline, Millis } from "./machine.ts";
 
+/** Asked over and over, and mostly this is the answer. */
+const NOTHING: readonly never[] = [];
+
 interface Entry<Key> extends Deadline {
   readonly key: Key;
   readonly order: number;
@@ -40,20 +43,22 @@ export class Agenda<Key = string> {
   }
 
   /** Every key whose time has come, the earliest first; equal times in the order they were set. They stay due until they are set anew. */
-  due(now: Millis): Key[] {
+  due(now: Millis): readonly Key[] {
     const due = this.#popped(now);
     for (const entry of due) this.#heap.push(entry);
-    return due.map(({ key }) => key);
+    return due.length === 0 ? NOTHING : due.map(({ key }) => key);
   }
 
   /** The same, and takes them out. */
-  take(now: Millis): Key[] {
+  take(now: Millis): readonly Key[] {
     const due = this.#popped(now);
     for (const { key } of due) this.#current.delete(key);
-    return due.map(({ key }) => key);
+    return due.length === 0 ? NOTHING : due.map(({ key }) => key);
   }
 
-  #popped(now: Millis): Entry<Key>[] {
+  #popped(now: Millis): readonly Entry<Key>[] {
+    const next = this.#heap.first;
+    if (next === undefined || next.at > now) return NOTHING;
     const due: Entry<Key>[] = [];
     for (let { first } = this.#heap; first !== undefined && first.at <= now; first = this.#heap.first) {
       due.push(first);

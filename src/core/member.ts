@@ -258,13 +258,20 @@ export class Member {
     this.sessions.tick(now, out);
     this.membership.tick(now, out);
     this.#gossip.tick(now, out);
-    if (due(this.loops.deadline(), now)) this.#planner.touch();
-    this.#ownersMoved ||= due(this.ownership.deadline(), now);
-    this.ownership.tick(now, out);
-    this.loops.tick(now, out);
-    for (const vni of this.loops.takeRelearn(now)) this.ownership.relearn(vni, now, out);
+    const areLoopsDue = due(this.loops.deadline(), now);
+    if (areLoopsDue) this.#planner.touch();
+    if (due(this.ownership.deadline(), now)) {
+      this.#ownersMoved = true;
+      this.ownership.tick(now, out);
+    }
+    if (areLoopsDue) this.#tickLoops(now, out);
     this.hosts.tick(now, out);
     if (due(this.ipam.deadline(), now)) this.ipam.tick(now, out);
+  }
+
+  #tickLoops(now: Millis, out: Outbox): void {
+    this.loops.tick(now, out);
+    for (const vni of this.loops.takeRelearn(now)) this.ownership.relearn(vni, now, out);
   }
 
   deadline(): Deadline | undefined {

@@ -19,10 +19,12 @@ export class Memo<Value> {
   /** `read` gets a copy of the bytes; undefined is not remembered. */
   of(bytes: Uint8Array, read: (copy: Uint8Array) => Value | undefined): Value | undefined {
     const key = keyOf(bytes);
-    const known = this.#young.get(key) ?? this.#old.get(key);
-    if (known !== undefined && equalBytes(known.bytes, bytes)) {
-      if (!this.#young.has(key)) this.#keep(key, known);
-      return known.value;
+    const young = this.#young.get(key);
+    if (young !== undefined && equalBytes(young.bytes, bytes)) return young.value;
+    const old = young === undefined ? this.#old.get(key) : undefined;
+    if (old !== undefined && equalBytes(old.bytes, bytes)) {
+      this.#keep(key, old);
+      return old.value;
     }
     const copy = bytes.slice();
     const value = read(copy);

@@ -191,7 +191,9 @@ class Nonces {
   readonly #prefix: number;
   readonly #middle: number;
   readonly #counter: number;
-  readonly #next: number[] = [0, 0];
+  /** By queue; hosts of a simulation have two. */
+  #next0 = 0;
+  #next1 = 0;
   #odd: Set<string> | undefined;
 
   constructor(first: Uint8Array) {
@@ -205,10 +207,11 @@ class Nonces {
     const middle = (getU32(nonce, 4) ^ this.#middle) >>> 0;
     const counter = (getU32(nonce, 8) ^ this.#counter) >>> 0;
     const queue = middle >>> 24;
-    const isPlain = prefix === 0 && (middle & 0xff_ffff) === 0;
-    const next = this.#next[queue] ?? 0;
+    const isPlain = queue < 2 && prefix === 0 && (middle & 0xff_ffff) === 0;
+    const next = queue === 0 ? this.#next0 : this.#next1;
     if (isPlain && counter === next && this.#odd === undefined) {
-      this.#next[queue] = next + 1;
+      if (queue === 0) this.#next0 += 1;
+      else this.#next1 += 1;
       return true;
     }
     const odd = `${prefix} ${middle} ${counter}`;

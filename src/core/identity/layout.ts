@@ -1,29 +1,28 @@
 /** Writing and reading of fixed binary layouts, field after field, big-endian. A reader that runs out stays failed and gives zeros: check `finished` once, at the end. */
 
-import { getU16, getU32, putU16, putU32, utf8, utf8Text } from "../../wire/bytes.ts";
+import { getU16, getU32, utf8, utf8Text } from "../../wire/bytes.ts";
 
 export class LayoutWriter {
-  readonly #parts: Uint8Array[] = [];
+  /** Single bytes, and whole pieces. */
+  readonly #fields: (number | Uint8Array)[] = [];
   #length = 0;
 
   u8(value: number): this {
-    return this.bytes(Uint8Array.of(value));
+    this.#fields.push(value & 0xff);
+    this.#length += 1;
+    return this;
   }
 
   u16(value: number): this {
-    const field = new Uint8Array(2);
-    putU16(field, 0, value);
-    return this.bytes(field);
+    return this.u8(value >>> 8).u8(value);
   }
 
   u32(value: number): this {
-    const field = new Uint8Array(4);
-    putU32(field, 0, value);
-    return this.bytes(field);
+    return this.u16(value >>> 16).u16(value);
   }
 
   bytes(value: Uint8Array): this {
-    this.#parts.push(value);
+    this.#fields.push(value);
     this.#length += value.length;
     return this;
   }
@@ -45,9 +44,12 @@ export class LayoutWriter {
   finish(): Uint8Array {
     const whole = new Uint8Array(this.#length);
     let at = 0;
-    for (const part of this.#parts) {
-      whole.set(part, at);
-      at += part.length;
+    for (const field of this.#fields) {
+      if (typeof field === "number") whole[at++] = field;
+      else {
+        whole.set(field, at);
+        at += field.length;
+      }
     }
     return whole;
   }
@@ -64,19 +66,23 @@ export class LayoutReader {
   }
 
   u8(): number {
-    return this.#take(1)[0]!;
+    const at = this.#pass(1);
+    return at === undefined ? 0 : this.#bytes[at]!;
   }
 
   u16(): number {
-    return getU16(this.#take(2), 0);
+    const at = this.#pass(2);
+    return at === undefined ? 0 : getU16(this.#bytes, at);
   }
 
   u32(): number {
-    return getU32(this.#take(4), 0);
+    const at = this.#pass(4);
+    return at === undefined ? 0 : getU32(this.#bytes, at);
   }
 
   bytes(length: number): Uint8Array {
-    return this.#take(length).slice();
+    const at = this.#pass(length);
+    return at === undefined ? new Uint8Array(length) : this.#bytes.slice(at, at + length);
   }
 
   short(): Uint8Array {
@@ -100,14 +106,14 @@ export class LayoutReader {
     return this.ok && this.#at === this.#bytes.length;
   }
 
-  #take(length: number): Uint8Array {
-    const end = this.#at + length;
-    if (this.#failed || end > this.#bytes.length) {
+  /** Where the next field begins, if it is whole. */
+  #pass(length: number): number | undefined {
+    const at = this.#at;
+    if (this.#failed || at + length > this.#bytes.length) {
       this.#failed = true;
-      return new Uint8Array(length);
+      return undefined;
     }
-    const field = this.#bytes.subarray(this.#at, end);
-    this.#at = end;
-    return field;
+    this.#at = at + length;
+    return at;
   }
 }

@@ -156,11 +156,16 @@ class Datagram {
 
 /** False when there is no use in trying further items of this level. */
 function place(entry: Entry, datagrams: Datagram[], most: number): boolean {
-  if (datagrams.some(datagram => datagram.add(entry))) return true;
-  if (entry.sent >= FANOUT || datagrams.length >= most) return datagrams.some(({ room }) => room >= SMALLEST_BYTES);
+  for (const datagram of datagrams) if (datagram.add(entry)) return true;
+  if (entry.sent >= FANOUT || datagrams.length >= most) return hasRoom(datagrams);
   const next = new Datagram();
   datagrams.push(next);
   return next.add(entry);
+}
+
+function hasRoom(datagrams: readonly Datagram[]): boolean {
+  for (const { room } of datagrams) if (room >= SMALLEST_BYTES) return true;
+  return false;
 }
 
 /** Hardly any rumor is shorter than a host's own word: with less room than this, looking further is waste. */

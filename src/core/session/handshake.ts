@@ -5,15 +5,7 @@
 
 import { CIPHERS, type Cipher, type Crypto, type Rng } from "../../crypto/crypto.ts";
 import { concat, toHex, utf8 } from "../../wire/bytes.ts";
-import {
-  HANDSHAKE_FORMAT,
-  KEY_BYTES,
-  MAGIC,
-  NONCE_BYTES,
-  QUEUES_MAX,
-  VERSION_MAX,
-  VERSION_MIN,
-} from "../../wire/protocol.ts";
+import { HANDSHAKE_FORMAT, MAGIC, NONCE_BYTES, QUEUES_MAX, VERSION_MAX, VERSION_MIN } from "../../wire/protocol.ts";
 import { LayoutReader, LayoutWriter } from "../identity/layout.ts";
 import { type KeyPair, NoiseIKpsk2, type NoiseKeys } from "./noise.ts";
 
@@ -216,11 +208,16 @@ export function dataKeys(
   return { sealKey, sealIv, openKey, openIv };
 }
 
+const FIRST = Uint8Array.of(1);
+const SECOND = Uint8Array.of(2);
+
+/** The first block is the key, as long as a block is. */
 function expand(crypto: Crypto, secret: Uint8Array, info: Uint8Array): [key: Uint8Array, iv: Uint8Array] {
-  const first = crypto.hmac(secret, info, Uint8Array.of(1));
-  const second = crypto.hmac(secret, first, info, Uint8Array.of(2));
-  const output = concat(first, second);
-  return [output.slice(0, KEY_BYTES), output.slice(KEY_BYTES, KEY_BYTES + NONCE_BYTES)];
+  const key = crypto.hmac(secret, info, FIRST);
+  const second = crypto.hmac(secret, key, info, SECOND);
+  const iv = second.slice(0, NONCE_BYTES);
+  second.fill(0);
+  return [key, iv];
 }
 
 /** Derives the data keys and erases everything they came from. */
