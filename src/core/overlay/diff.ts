@@ -31,14 +31,18 @@ function diffSegment(vni: Vni, before: SegmentPlan | undefined, after: SegmentPl
   if (!sameList(old?.flood ?? [], after.flood)) commands.push({ do: "flood.set", vni, peers: after.flood });
   const macs = new Delta<Mac, Placed>();
   const neighbours = new Delta<Ip, Mac>();
-  for (const [at, holdings] of old?.holdings ?? []) {
+  old?.holdings.forEach((holdings, at) => {
     if (after.holdings.get(at) !== holdings) collect(at, holdings, macs.before, neighbours.before);
-  }
-  for (const [at, holdings] of after.holdings) {
+  });
+  after.holdings.forEach((holdings, at) => {
     if (old?.holdings.get(at) !== holdings) collect(at, holdings, macs.after, neighbours.after);
-  }
-  for (const [ip, mac] of old?.settled ?? []) neighbours.before.set(ip, mac);
-  for (const [ip, mac] of after.settled) neighbours.after.set(ip, mac);
+  });
+  old?.settled.forEach((mac, ip) => {
+    neighbours.before.set(ip, mac);
+  });
+  after.settled.forEach((mac, ip) => {
+    neighbours.after.set(ip, mac);
+  });
   // An answer must not outlive its MAC, nor come before it.
   for (const ip of neighbours.gone()) commands.push({ do: "neighbour.unset", vni, ip });
   for (const mac of macs.gone()) commands.push({ do: "mac.unpin", vni, mac });

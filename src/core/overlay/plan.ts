@@ -64,8 +64,11 @@ export function carried(
   const found = [];
   for (const local of [...view.local].sort((a, b) => a.vni - b.vni)) {
     const network = view.networks.find(
-      ({ definition, carries, statedBy }) =>
-        carries && definition.name === local.network && definition.vni === local.vni && statedBy.includes(view.self),
+      found =>
+        found.carries &&
+        found.definition.vni === local.vni &&
+        found.definition.name === local.network &&
+        found.statedBy.includes(view.self),
     );
     if (network !== undefined) found.push({ local, network });
   }

@@ -88,7 +88,7 @@ export function setDigest(crypto: Crypto, tags: readonly Uint8Array[]): Uint8Arr
     bytes.set(tag, at);
     at += TAG_BYTES;
   }
-  return crypto.hash(bytes).slice(0, HASH_BYTES);
+  return crypto.hash(bytes).subarray(0, HASH_BYTES);
 }
 
 function addLanes(sum: Uint32Array, at: number, addend: Uint32Array, from: number): void {
