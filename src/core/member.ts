@@ -14,6 +14,7 @@ import type { BootstrapMember } from "./identity/joinMessages.ts";
 import type { Keeper } from "./identity/keeper.ts";
 import { Ipam } from "./ipam/ipam.ts";
 import { BLOCK_TYPE } from "./ipam/record.ts";
+import { sameList } from "./lists.ts";
 import type { LocalNetworks, NetworkScene } from "./localNetworks.ts";
 import { type Deadline, earlier, type Millis, type Outbox } from "./machine.ts";
 import { Membership } from "./membership/membership.ts";
@@ -83,6 +84,8 @@ export class Member {
   /** Something was heard or seen of who owns a MAC, and what of it was planned at once last. */
   #ownersMoved = false;
   #plannedOwners = 0;
+  /** Where this host's card says that it is. */
+  #published: readonly Endpoint[] = [];
 
   constructor(identity: Identity, options: MemberOptions) {
     const { crypto, rng, keeper } = options;
@@ -191,12 +194,10 @@ export class Member {
       case "pull":
       case "delta":
         return this.#gossip.handle(from, message, now, out);
-      case "observed": {
-        const before = this.endpoints();
+      case "observed":
         this.sessions.handle(from, message, now, out);
         // Every new session brings one, and hardly any says anything new.
-        return sameList(before, this.endpoints()) ? undefined : this.publishHost(out);
-      }
+        return sameList(this.#published, this.endpoints()) ? undefined : this.publishHost(out);
       case "punch-ask":
       case "punch":
         return this.sessions.handle(from, message, now, out);
@@ -395,9 +396,10 @@ export class Member {
   /** This host's card; nothing is written when nothing changed. */
   publishHost(out: Outbox): void {
     const { certificate, boot } = this.#identity;
+    this.#published = this.endpoints();
     const card = {
       name: certificate.name,
-      endpoints: this.endpoints(),
+      endpoints: this.#published,
       boot: toHex(boot.random),
       engine: this.#options.engine.kind,
       issuer: this.#options.keeper.issuer.active,
@@ -538,10 +540,6 @@ export class Member {
     if (identity === undefined) throw new Error("a member without an identity");
     return identity;
   }
-}
-
-function sameList(a: readonly Endpoint[], b: readonly Endpoint[]): boolean {
-  return a.length === b.length && a.every((endpoint, index) => endpoint === b[index]);
 }
 
 function due(deadline: Deadline | undefined, now: Millis): boolean {

@@ -2,6 +2,7 @@
 
 import type { EngineCommand } from "../../engine/engine.ts";
 import type { Endpoint, PeerId } from "../../wire/ids.ts";
+import { sameList } from "../lists.ts";
 
 const NOWHERE: readonly Endpoint[] = [];
 
@@ -47,8 +48,4 @@ export class AddressBook {
   #all(): [PeerId, readonly Endpoint[]][] {
     return [...this.#told].sort(([a], [b]) => (a < b ? -1 : 1));
   }
-}
-
-function sameList(a: readonly Endpoint[], b: readonly Endpoint[]): boolean {
-  return a === b || (a.length === b.length && a.every((endpoint, index) => endpoint === b[index]));
 }

@@ -2,6 +2,7 @@
 
 import type { EngineCommand, MacKind, SegmentConfig } from "../../engine/engine.ts";
 import type { Ip, Mac, PeerId, Vni } from "../../wire/ids.ts";
+import { sameList } from "../lists.ts";
 import type { Holdings } from "./owners.ts";
 import type { Plan, SegmentPlan } from "./plan.ts";
 
@@ -89,10 +90,6 @@ function sameConfig(a: SegmentConfig, b: SegmentConfig): boolean {
     a.pinnedOnly === b.pinnedOnly &&
     a.loopProbe === b.loopProbe
   );
-}
-
-function sameList<T>(a: readonly T[], b: readonly T[]): boolean {
-  return a === b || (a.length === b.length && a.every((item, index) => item === b[index]));
 }
 
 function ascending<Key extends string>(keys: Iterable<Key>): Key[] {
